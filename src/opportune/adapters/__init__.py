@@ -1,0 +1,1 @@
+"""Where ports meet products: one folder per product, each implementing roles from opportune.ports."""

@@ -1,0 +1,1 @@
+"""The ways in: each door parses, calls one flow or one view, and renders."""
