@@ -1,0 +1,134 @@
+"""The catalog: what can be offered, where it can appear, and the moments at which somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+NO_OFFER = "NO_OFFER"
+"""The candidate that is always there, with value 0."""
+
+Risk = Literal["low", "medium", "high"]
+ChannelKind = Literal["pull", "push", "agent"]
+PriorityClass = Literal["critical", "interactive", "standard", "batch"]
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A piece of a playbook: frozen, and a key nobody declared is an error."""
+
+
+class Treatment(Document):
+    """How an offer is worded in one channel; `{name}` stands for the value of a feature or offer field."""
+
+    headline: str
+    body: str = ""
+    action: str = ""
+
+
+class Price(Document):
+    """What the customer would pay more: `amount` of `currency` per `per`."""
+
+    amount: float
+    per: Literal["month", "year", "once"] = "month"
+    currency: str = "EUR"
+
+
+class Prior(Document):
+    """What the owner believes before any data: used, and said to be used, when no model covers the offer."""
+
+    p_accept: float
+    uplift: float
+
+
+class Offer(Document):
+    """Something that can be presented.
+
+    `margin` is the money gained over the first year when the offer is accepted, in the playbook's currency;
+    `contact_cost` is what one presentation costs; `attributes` become `offer.<name>` in policies.
+    """
+
+    offer: str
+    title: str
+    kind: str
+    price: Price
+    margin: float
+    treatments: Mapping[str, Treatment]
+    owner: str
+    risk: Risk = "low"
+    purpose: str = "marketing"
+    prior: Prior
+    requires: str = "true"
+    requires_reason: str = "the customer does not meet what the offer requires"
+    contact_cost: float = 0.0
+    valid_from: str | None = None
+    valid_to: str | None = None
+    attributes: Mapping[str, bool | int | float | str] = {}
+
+
+class QuietHours(Document):
+    """Local hours in the customer's zone during which a channel stays silent: `from` 20:00 `to` 08:00."""
+
+    start: str = msgspec.field(name="from")
+    end: str = msgspec.field(name="to")
+
+
+class ContactLimit(Document):
+    """At most `at_most` contacts per `per` (such as 7d), counted per person or per account.
+
+    `count` says what is counted: contacts in this channel, in all channels, or of the same offer.
+    """
+
+    limit: str
+    at_most: int
+    per: str
+    of: Literal["person", "account"] = "person"
+    count: Literal["channel", "all", "offer"] = "channel"
+    reason: str = "contacted often enough already"
+
+
+class Channel(Document):
+    """A way to reach a customer, with its own cost and limits."""
+
+    channel: str
+    title: str
+    kind: ChannelKind
+    contact_cost: float = 0.0
+    fatigue_cost: float = 0.0
+    grant_ttl: str = "15m"
+    limits: tuple[ContactLimit, ...] = ()
+    quiet_hours: QuietHours | None = None
+
+
+class Moment(Document):
+    """The point at which value is weighed; every decision names one."""
+
+    moment: str
+    title: str
+    channels: tuple[str, ...]
+    priority: PriorityClass = "interactive"
+    budget_ms: int = 50
+    context: Mapping[str, Literal["bool", "int", "double", "string"]] = {}
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One offer in one channel, in the fixed order of a release."""
+
+    index: int
+    id: str
+    offer: Offer
+    channel: Channel
+    treatment: Treatment
+
+
+def candidates_of(offers: Sequence[Offer], channels: Sequence[Channel]) -> tuple[Candidate, ...]:
+    """Every (offer, channel) pair the offers have a treatment for, in playbook order."""
+    found: list[Candidate] = []
+    for offer in offers:
+        for channel in channels:
+            treatment = offer.treatments.get(channel.channel)
+            if treatment is not None:
+                candidate_id = f"{offer.offer}@{channel.channel}"
+                found.append(Candidate(len(found), candidate_id, offer, channel, treatment))
+    return tuple(found)

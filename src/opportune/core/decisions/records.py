@@ -1,0 +1,134 @@
+"""The shapes of a decision: what was asked, what was seen, what came out; the record a replay must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+RECORD_VERSION = 1
+
+Disposition = Literal["offered", "no_offer", "escalated", "held_out", "fallback", "shed"]
+
+STEPS = ("admit", "snapshot", "assign", "shortlist", "score", "choose", "record", "answer")
+"""The eight steps of a decision, in order; `record` and `answer` end after the record is written."""
+
+Reason = Literal[
+    "OFFERED",
+    "EXPLORED",
+    "NO_VALUE",
+    "NO_CONSENT",
+    "NOT_LAWFUL",
+    "NOT_SUITABLE",
+    "NOT_ELIGIBLE",
+    "NO_PERMIT",
+    "CONTACT_LIMIT",
+    "QUIET_HOURS",
+    "NOT_VALID_NOW",
+    "NO_CANDIDATE",
+    "HELD_OUT",
+    "LOW_CONFIDENCE",
+    "REVIEW_REQUIRED",
+    "OVERLOAD",
+    "TIMEOUT",
+    "FAULT",
+]
+"""The closed list of reasons an answer can give."""
+
+
+class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The question, with the customer already resolved to an id."""
+
+    customer: str
+    moment: str
+    channels: tuple[str, ...]
+    context: Mapping[str, Any] = {}
+    budget_ms: int = 50
+    key: str | None = None
+
+
+class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything a decision reads about the world, as it was: replay reads this and nothing else.
+
+    `features` are by name (None: missing); `ages_ms` are the ages of the newest signal behind each; `consents`
+    map `purpose/channel` to what held at `at_ms`; `contacts` are (scope, offer, channel, age_ms) of every contact
+    that counts, scope `person` or `account`; `local_minute` is the minute of the customer's local day.
+    """
+
+    at_ms: int
+    account: str | None
+    unit: str
+    features: Mapping[str, Any]
+    ages_ms: Mapping[str, int]
+    consents: Mapping[str, str]
+    contacts: tuple[tuple[str, str, str, int], ...] = ()
+    local_minute: int = 0
+    stale: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One candidate that reached arbitration. Money is in the playbook's currency; probabilities are 0..1."""
+
+    candidate: str
+    p_accept: float
+    uplift: float
+    uplift_se: float
+    value: float
+    lever: float
+    probability: float
+    why: tuple[tuple[str, float], ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came out. Masks are hexadecimal bitsets over the release's candidates, in its order.
+
+    `action_probability` is the probability with which the chosen candidate was chosen over the candidates left
+    after policy (1.0 where nothing was drawn). `stages` are (stage, rule id, mask) in the order applied: together
+    with the release they give the complete why-not table.
+    """
+
+    disposition: Disposition
+    reason: Reason
+    offer: str | None = None
+    channel: str | None = None
+    action_probability: float = 1.0
+    confidence: float | None = None
+    value: float = 0.0
+    holdout: bool = False
+    arms: Mapping[str, str] = {}
+    model: str | None = None
+    degraded: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = ()
+    stages: tuple[tuple[str, str, str], ...] = ()
+    skipped: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    scored: tuple[Scored, ...] = ()
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One decision, whole. `timings_us` are (step, microseconds) as measured up to the write."""
+
+    v: int
+    id: str
+    release: str
+    region: str
+    asked: Asked
+    seen: Seen
+    faults: tuple[str, ...]
+    timings_us: tuple[tuple[str, int], ...]
+    result: Result
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(DecisionRecord)
+
+
+def encode_record(record: DecisionRecord) -> bytes:
+    """The exact bytes that are stored, hashed into the ledger and compared by a replay."""
+    return _ENCODER.encode(record)
+
+
+def decode_record(data: bytes) -> DecisionRecord:
+    """The record back from its bytes; msgspec.ValidationError when they are not one."""
+    return _DECODER.decode(data)

@@ -1,0 +1,262 @@
+"""Signals: immutable facts from source systems, checked against their contract before anything trusts them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from opportune.core.catalog import Document
+
+MAX_DATA_BYTES = 65_536
+MAX_DEPTH = 8
+FUTURE_MS_MAX = 5 * 60 * 1000
+MAX_ID_CHARS = 256
+_INT64 = 2**63
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """One accepted fact. `customer` and `account` are ids in the company's own systems."""
+
+    source: str
+    id: str
+    type: str
+    version: int
+    at_ms: int
+    received_ms: int
+    customer: str | None
+    account: str | None
+    data: Mapping[str, Any]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why something was not accepted: the field, what is wrong with it, and what to do."""
+
+    code: str
+    field: str
+    message: str
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one signal: accepted, duplicate (same id, same content) or quarantined with reasons."""
+
+    source: str
+    id: str
+    status: Literal["accepted", "duplicate", "quarantined"]
+    seq: int | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+class SignalContract(Document):
+    """One version of a signal type: a JSON Schema 2020-12 for `data` and who answers for it.
+
+    `about` says which envelope ids the signal must carry. `identifiers` names data fields that identify a
+    person (such as an e-mail address): they are stored only as keyed hashes.
+    """
+
+    signal: str
+    version: int = 1
+    owner: str
+    about: Literal["person", "account", "both", "either"] = "either"
+    schema: Mapping[str, Any] = msgspec.field(name="schema")
+    identifiers: Mapping[str, Literal["email", "phone", "external"]] = {}
+
+
+Validator = Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
+"""Compiled schema: yields (field path, what is wrong) for each violation."""
+
+
+class CompiledContract(msgspec.Struct, frozen=True):
+    """A contract with its schema compiled; made once per release."""
+
+    contract: SignalContract
+    validate: Validator
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A signal as a door parsed it, before anyone trusts it: every field may be wrong."""
+
+    source: object
+    id: object
+    type: object
+    time: object = None
+    subject: object = None
+    account: object = None
+    version: object = None
+    data: object = None
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """Either a signal or the problems that keep it out."""
+
+    signal: Signal | None
+    problems: tuple[Problem, ...] = ()
+
+
+def parse_time_ms(text: str) -> int:
+    """RFC 3339 date-time (or plain date, read as midnight UTC) to milliseconds; ValueError says what is wrong."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"`{text[:40]}` is not an RFC 3339 date-time such as 2026-11-24T10:00:00Z") from None
+    if moment.tzinfo is None:
+        if len(text) > 10:
+            raise ValueError(f"`{text[:40]}` has no time zone: add Z or an offset")
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def format_time(at_ms: int) -> str:
+    """Milliseconds to RFC 3339 in UTC with a Z."""
+    text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def check(
+    draft: Draft, contracts: Mapping[tuple[str, int], CompiledContract], received_ms: int
+) -> Checked:
+    """Envelope, size, depth, time and schema; all problems are named at once, and nothing is half accepted."""
+    problems: list[Problem] = []
+    source = _text(draft.source, "source", problems)
+    id_ = _text(draft.id, "id", problems)
+    type_ = _text(draft.type, "type", problems)
+    customer = _optional_text(draft.subject, "subject", problems)
+    account = _optional_text(draft.account, "account", problems)
+    at_ms = _time(draft.time, received_ms, problems)
+    data = _data(draft.data, problems)
+    contract = _contract(type_, draft.version, contracts, problems) if type_ else None
+    if contract is not None:
+        _about(contract.contract, customer, account, problems)
+        if data is not None and not problems:
+            problems.extend(
+                Problem("schema", f"data{path}", message) for path, message in contract.validate(data)
+            )
+    if problems or contract is None or data is None:
+        return Checked(None, tuple(problems))
+    version = contract.contract.version
+    return Checked(Signal(source, id_, type_, version, at_ms, received_ms, customer, account, data))
+
+
+def content_hash(signal: Signal) -> bytes:
+    """16 bytes over everything the sender said: two deliveries are the same fact only when this is equal."""
+    said = (signal.type, signal.version, signal.at_ms, signal.customer, signal.account, signal.data)
+    return hashlib.blake2b(msgspec.msgpack.encode(said, order="sorted"), digest_size=16).digest()
+
+
+def _text(value: object, field: str, problems: list[Problem]) -> str:
+    if value is None or value == "":
+        problems.append(Problem("missing", field, f"`{field}` is missing: every signal needs one"))
+    elif not isinstance(value, str):
+        problems.append(Problem("type", field, f"`{field}` must be a string, not {_name(value)}"))
+    elif len(value) > MAX_ID_CHARS:
+        problems.append(Problem("size", field, f"`{field}` is longer than {MAX_ID_CHARS} characters"))
+    elif not value.isprintable():
+        problems.append(Problem("text", field, f"`{field}` holds characters that cannot be printed"))
+    else:
+        return value
+    return ""
+
+
+def _optional_text(value: object, field: str, problems: list[Problem]) -> str | None:
+    return None if value is None else _text(value, field, problems) or None
+
+
+def _time(value: object, received_ms: int, problems: list[Problem]) -> int:
+    if value is None:
+        return received_ms
+    if not isinstance(value, str):
+        problems.append(Problem("type", "time", f"`time` must be an RFC 3339 string, not {_name(value)}"))
+        return received_ms
+    try:
+        at_ms = parse_time_ms(value)
+    except (ValueError, OverflowError) as error:
+        problems.append(Problem("time", "time", str(error)))
+        return received_ms
+    if at_ms > received_ms + FUTURE_MS_MAX:
+        problems.append(Problem("future", "time", f"`{value}` lies in the future: check the sender's clock"))
+    if at_ms < 0:
+        problems.append(Problem("time", "time", f"`{value}` lies before 1970"))
+    return at_ms
+
+
+def _data(value: object, problems: list[Problem]) -> Mapping[str, Any] | None:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        problems.append(Problem("type", "data", f"`data` must be an object, not {_name(value)}"))
+        return None
+    found = _oddity(value, "data", 1)
+    if found is None and len(msgspec.json.encode(value)) > MAX_DATA_BYTES:
+        found = Problem("size", "data", f"`data` is larger than {MAX_DATA_BYTES} bytes: send less")
+    if found is not None:
+        problems.append(found)
+        return None
+    return value
+
+
+def _oddity(value: object, path: str, depth: int) -> Problem | None:
+    """The first thing in a JSON value that the stores could not keep exactly."""
+    if depth > MAX_DEPTH:
+        return Problem("depth", path, f"`{path}` is nested deeper than {MAX_DEPTH} levels: flatten it")
+    if isinstance(value, dict):
+        items: Iterable[tuple[str, object]] = ((f"{path}.{key}", item) for key, item in value.items())
+    elif isinstance(value, list):
+        items = ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    elif isinstance(value, bool) or value is None:
+        return None
+    elif isinstance(value, int) and not -_INT64 <= value < _INT64:
+        return Problem("range", path, f"`{path}` does not fit in 64 bits: send it as a string")
+    elif isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return Problem("range", path, f"`{path}` is not a finite number")
+    else:
+        return None
+    for item_path, item in items:
+        found = _oddity(item, item_path, depth + 1)
+        if found is not None:
+            return found
+    return None
+
+
+def _contract(
+    type_: str,
+    version: object,
+    contracts: Mapping[tuple[str, int], CompiledContract],
+    problems: list[Problem],
+) -> CompiledContract | None:
+    known = sorted(v for name, v in contracts if name == type_)
+    if not known:
+        message = f"no schema for signal type `{type_}`: add schemas/{type_}.yaml to the playbook"
+        problems.append(Problem("unknown_type", "type", message))
+        return None
+    if version is None:
+        return contracts[type_, known[-1]]
+    if isinstance(version, str) and version.isdecimal():
+        version = int(version)
+    if not isinstance(version, int) or version not in known:
+        message = f"version `{version}` of `{type_}` is not known: the playbook has {known}"
+        problems.append(Problem("unknown_version", "schemaversion", message))
+        return None
+    return contracts[type_, version]
+
+
+def _about(
+    contract: SignalContract, customer: str | None, account: str | None, problems: list[Problem]
+) -> None:
+    if contract.about in ("person", "both") and customer is None:
+        problems.append(Problem("missing", "subject", f"`{contract.signal}` must name its customer in `subject`"))
+    if contract.about in ("account", "both") and account is None:
+        problems.append(Problem("missing", "account", f"`{contract.signal}` must name its `account`"))
+    if contract.about == "either" and customer is None and account is None:
+        message = f"`{contract.signal}` must name a customer in `subject` or an `account`"
+        problems.append(Problem("missing", "subject", message))
+
+
+def _name(value: object) -> str:
+    if value is None:
+        return "null"
+    return {bool: "a boolean", int: "a number", float: "a number", str: "a string", dict: "an object"}.get(
+        type(value), "a list"
+    )

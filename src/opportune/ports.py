@@ -1,0 +1,262 @@
+"""The roles the flows rely on, one page: adapters implement them, wiring chooses, tests hold them to one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from opportune.core.customers import Account, Person
+from opportune.core.signals import Problem, Signal
+
+T = TypeVar("T")
+
+
+class StoredSignal(msgspec.Struct, frozen=True):
+    """A signal in the log at its position `seq` (1, 2, 3, … without gaps)."""
+
+    seq: int
+    signal: Signal
+
+
+class Quarantined(msgspec.Struct, frozen=True):
+    """A signal kept out, with everything needed to look at it, fix it and send it again."""
+
+    received_ms: int
+    source: str
+    id: str
+    type: str
+    problems: tuple[Problem, ...]
+    body: bytes
+    seq: int = 0
+
+
+class StoredDecision(msgspec.Struct, frozen=True):
+    """A decision as kept: the exact record bytes, the salt of its commitment and its place in the ledger."""
+
+    id: str
+    at_ms: int
+    customer: str
+    account: str | None
+    unit: str
+    moment: str
+    release: str
+    disposition: str
+    offer: str | None
+    channel: str | None
+    holdout: bool
+    total_us: int
+    record: bytes
+    salt: bytes
+    leaf: int = -1
+    key: str | None = None
+
+
+class StoredOutcome(msgspec.Struct, frozen=True):
+    """What became of a decision. `decision` is None for revenue that no decision claims (also in the hold-out)."""
+
+    id: str
+    at_ms: int
+    kind: str
+    customer: str
+    unit: str
+    decision: str | None
+    offer: str | None
+    amount: float
+    detail: str | None = None
+    leaf: int = -1
+
+
+class Review(msgspec.Struct, frozen=True):
+    """A decision waiting for a person."""
+
+    id: str
+    decision: str
+    customer: str
+    opened_ms: int
+    reason: str
+    status: str = "open"
+
+
+class StoredRelease(msgspec.Struct, frozen=True):
+    """An immutable release: `manifest` holds every playbook document and every model it is made of."""
+
+    hash: str
+    created_ms: int
+    note: str
+    manifest: bytes
+
+
+class Transaction(Protocol):
+    """One unit of work. Reads see everything written before, also by this unit; writes are kept or dropped whole."""
+
+    def signal_seen(self, source: str, id_: str) -> tuple[int, bytes] | None:
+        """(seq, content hash) of an accepted signal with this identity."""
+
+    def append_signal(self, signal: Signal, content: bytes) -> int: ...
+
+    def quarantine(self, entry: Quarantined) -> int: ...
+
+    def person(self, id_: str) -> Person | None: ...
+
+    def put_person(self, person: Person) -> None: ...
+
+    def account(self, id_: str) -> Account | None: ...
+
+    def put_account(self, account: Account) -> None: ...
+
+    def customer_by(self, identifier: bytes) -> str | None:
+        """The customer a keyed-hashed identifier points to."""
+
+    def put_identifier(self, identifier: bytes, kind: str, customer: str) -> None: ...
+
+    def decision_by_key(self, key: str) -> StoredDecision | None: ...
+
+    def decision(self, id_: str) -> StoredDecision | None: ...
+
+    def put_decision(self, decision: StoredDecision) -> None: ...
+
+    def outcome(self, id_: str) -> StoredOutcome | None: ...
+
+    def put_outcome(self, outcome: StoredOutcome) -> None: ...
+
+    def put_review(self, review: Review) -> None: ...
+
+    def put_release(self, release: StoredRelease) -> None: ...
+
+    def set_live(self, hash_: str, at_ms: int, actor: str, why: str) -> None: ...
+
+    def position(self, reader: str) -> str | None:
+        """How far a reader of an outside source has come."""
+
+    def set_position(self, reader: str, position: str) -> None: ...
+
+    def append_leaf(self, entry: bytes) -> int:
+        """Adds one ledger entry and returns its index (0, 1, 2, … without gaps)."""
+
+
+class Records(Protocol):
+    """The system of record: serial units of work, durable when they are said to be done, and read models."""
+
+    def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
+        """Runs `work` in one transaction (several units may share one sync); `done` gets its result only when it
+        is durable, or the exception, in which case nothing of it was kept. `done` must be quick; it runs on the
+        writer's thread. Raises StoreFull when more than `queue_max` units wait."""
+
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """`submit` and wait."""
+
+    def person(self, id_: str) -> Person | None: ...
+
+    def account(self, id_: str) -> Account | None: ...
+
+    def customer_by(self, identifier: bytes) -> str | None: ...
+
+    def decision(self, id_: str) -> StoredDecision | None: ...
+
+    def decision_by_key(self, key: str) -> StoredDecision | None: ...
+
+    def decisions(
+        self, last: int, *, before: str | None = None, disposition: str | None = None, customer: str | None = None
+    ) -> list[StoredDecision]:
+        """The newest first."""
+
+    def outcomes(self, decision: str) -> list[StoredOutcome]: ...
+
+    def reviews(self, status: str, last: int) -> list[Review]: ...
+
+    def signals(self, after: int = 0) -> Iterator[StoredSignal]:
+        """The log in order from the one after `after`."""
+
+    def quarantined(self, last: int) -> list[Quarantined]: ...
+
+    def counts(self) -> Mapping[str, int]:
+        """signals, quarantined, people, accounts, decisions, outcomes, reviews, leaves, and `decisions.<disposition>`,
+        `outcomes.<kind>` for each that occurs; of committed work, at no more than a few milliseconds."""
+
+    def revenue_by_unit(self, since_ms: int) -> Iterator[tuple[str, bool, float]]:
+        """(unit, in the hold-out?, revenue) for every unit that was decided on since then."""
+
+    def release(self, hash_: str) -> StoredRelease | None: ...
+
+    def releases(self) -> list[StoredRelease]: ...
+
+    def live(self) -> str | None: ...
+
+    def live_history(self) -> list[tuple[int, str, str, str]]:
+        """(at_ms, release, actor, why), the newest first."""
+
+    def leaves(self, start: int, stop: int) -> list[bytes]: ...
+
+    def leaf_count(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class StoreFull(Exception):
+    """The writer is behind by more than it may be: try again later (HTTP 503)."""
+
+
+class StoreBroken(Exception):
+    """The disk refused a write: nothing of the unit was kept, and the store refuses work until it is reopened."""
+
+
+class Ledger(Protocol):
+    """The published tamper-evident log over the entries that the system of record holds."""
+
+    origin: str
+    vkey: str
+
+    def publish(self) -> int:
+        """Publishes every entry recorded so far; returns the size of the signed checkpoint."""
+
+    def checkpoint(self) -> bytes: ...
+
+    def tile(self, path: str) -> bytes: ...
+
+    def proof(self, index: int) -> bytes:
+        """The .tlog-proof of one published entry."""
+
+
+class Vault(Protocol):
+    """Keys of one region: identifiers are looked up by keyed hash, grants are signed, commitments are salted."""
+
+    def identifier(self, kind: str, value: str) -> bytes:
+        """The keyed hash of a normalised identifier."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519."""
+
+    def public_key(self) -> bytes: ...
+
+
+class Clock(Protocol):
+    """Time and names, from outside."""
+
+    def now_ms(self) -> int: ...
+
+    def tick_us(self) -> int:
+        """A monotonic counter in microseconds."""
+
+    def new_id(self) -> str:
+        """A UUIDv7."""
+
+    def salt(self) -> bytes:
+        """32 unguessable bytes."""
+
+
+class TableReader(Protocol):
+    """Reads a source's files as rows in time order."""
+
+    def rows(self, sql: str, files: Mapping[str, str]) -> Iterator[dict[str, Any]]: ...
+
+    def columns(self, path: str) -> Sequence[str]: ...
+
+
+class Telemetry(Protocol):
+    """Counts and durations for operators; never a personal field."""
+
+    def count(self, name: str, amount: int = 1) -> None: ...
+
+    def time(self, name: str, micros: int) -> None: ...
