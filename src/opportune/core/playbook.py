@@ -1,0 +1,135 @@
+"""The playbook: the user's folder in git, as frozen documents; loading and compiling happen elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from opportune.core.catalog import Channel, Document, Moment, Offer, Risk
+from opportune.core.features import FeatureView
+from opportune.core.policies import Policy
+from opportune.core.signals import SignalContract
+
+
+class Holdout(Document):
+    """The control group that never gets an offer: a share of units (accounts, or people without one)."""
+
+    share: float = 0.1
+    salt: str
+
+
+class Exploration(Document):
+    """How much to try what is not best yet.
+
+    `inverse_gap`: a candidate's probability falls with its distance from the best, in units of `value_scale`
+    (money), times `gamma`; `floor` is the least total share spread evenly over all that are left after policy.
+    """
+
+    method: Literal["inverse_gap", "floor_only", "off"] = "inverse_gap"
+    gamma: float = 20.0
+    value_scale: float = 100.0
+    floor: float = 0.02
+
+
+class ModelSpec(Document):
+    """What a model should learn: which offers' effect, from which features, judged by which gates.
+
+    `assigned` and `converted` name the signal types that say who was offered what and who then bought;
+    `label_window` is how long after the assignment a purchase counts.
+    """
+
+    model: str
+    target: Literal["uplift"] = "uplift"
+    owner: str
+    features: tuple[str, ...]
+    assigned: str = "offer.assigned"
+    converted: str = "offer.converted"
+    label_window: str = "14d"
+    holdout_share: float = 0.3
+    gates: Mapping[str, float] = {}
+
+
+class SignalMapping(Document):
+    """How one row of a source becomes one signal; every value is a CEL expression over `row.<column>`.
+
+    `lookup` joins other tables of the source by a column they share: their columns read `<table>.<column>`.
+    `when` leaves rows out. `follow_up` marks a second signal from a row that already gave one.
+    """
+
+    rows: str
+    type: str
+    id: str
+    time: str
+    subject: str | None = None
+    account: str | None = None
+    when: str | None = None
+    lookup: Mapping[str, str] = {}
+    follow_up: bool = False
+    data: Mapping[str, str] = {}
+
+
+class Source(Document):
+    """A system signals come from: its tables or payload files, and how they map to canonical signals."""
+
+    source: str
+    title: str
+    owner: str
+    tables: Mapping[str, str]
+    signals: tuple[SignalMapping, ...]
+
+
+class Scenario(Document):
+    """A question with its expected answer, run by `opportune test`."""
+
+    scenario: str
+    moment: str
+    channels: tuple[str, ...] = ()
+    at: str = "2026-11-02T10:00:00Z"
+    features: Mapping[str, Any] = {}
+    consents: Mapping[str, str] = {}
+    context: Mapping[str, Any] = {}
+    expect: Expectation
+
+
+class Expectation(Document):
+    """What a scenario must give: any key left out is not looked at. `rejected` maps candidates to rule ids."""
+
+    disposition: str | None = None
+    reason: str | None = None
+    offer: str | None = None
+    channel: str | None = None
+    rejected: Mapping[str, str] = {}
+
+
+class App(Document):
+    """opportune.yaml: the settings of the whole playbook.
+
+    `confidence_min` is per risk: below it a chosen offer goes to a person; 1.0 means always.
+    `offer_attributes` declares the type of each `offer.<name>` that policies may read.
+    """
+
+    project: str
+    currency: str = "EUR"
+    timezone: str = "UTC"
+    region: str = "eu"
+    holdout: Holdout
+    exploration: Exploration = msgspec.field(default_factory=Exploration)
+    confidence_min: Mapping[Risk, float] = {}
+    offer_attributes: Mapping[str, Literal["bool", "int", "double", "string"]] = {}
+    moments: tuple[Moment, ...]
+
+
+class Playbook(Document):
+    """Everything of a playbook folder, in file order."""
+
+    app: App
+    offers: tuple[Offer, ...]
+    channels: tuple[Channel, ...]
+    views: tuple[FeatureView, ...]
+    policies: tuple[Policy, ...]
+    contracts: tuple[SignalContract, ...]
+    sources: tuple[Source, ...] = ()
+    models: tuple[ModelSpec, ...] = ()
+    scenarios: tuple[Scenario, ...] = ()
