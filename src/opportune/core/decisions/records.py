@@ -68,8 +68,12 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     missing: tuple[str, ...] = ()
 
 
-class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One candidate that reached arbitration. Money is in the playbook's currency; probabilities are 0..1."""
+class Scored(msgspec.Struct, frozen=True, array_like=True):
+    """One candidate that reached arbitration. Money is in the playbook's currency; probabilities are 0..1.
+
+    `value` = uplift x margin - contact cost - fatigue cost + lever. `probability` is 0.0 where even the upper
+    bound of the value does not reach that of offering nothing.
+    """
 
     candidate: str
     p_accept: float
@@ -78,7 +82,6 @@ class Scored(msgspec.Struct, frozen=True, omit_defaults=True):
     value: float
     lever: float
     probability: float
-    why: tuple[tuple[str, float], ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,7 +89,9 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `action_probability` is the probability with which the chosen candidate was chosen over the candidates left
     after policy (1.0 where nothing was drawn). `stages` are (stage, rule id, mask) in the order applied: together
-    with the release they give the complete why-not table.
+    with the release they give the complete why-not table. `skipped` are policies that could not be judged and do
+    not forbid by themselves: (policy, mask, names of what was missing). `why` are the chosen candidate's features
+    with their parts of its predicted effect. `would` is the candidate a held-out customer would have been offered.
     """
 
     disposition: Disposition
@@ -104,6 +109,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     stages: tuple[tuple[str, str, str], ...] = ()
     skipped: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     scored: tuple[Scored, ...] = ()
+    why: tuple[tuple[str, float], ...] = ()
+    would: str | None = None
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=True):

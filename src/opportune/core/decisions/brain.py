@@ -1,0 +1,63 @@
+"""The brain: what a release compiles to, laid out so that a decision only reads arrays and bitsets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from opportune.core.catalog import Candidate, Channel, Moment
+from opportune.core.contacts import LimitRule, QuietRule
+from opportune.core.features import CompiledViews
+from opportune.core.models import CompiledModel
+from opportune.core.playbook import App
+from opportune.core.policies import CompiledPolicies
+
+
+class Brain(msgspec.Struct, frozen=True):
+    """Everything a decision needs from its release. Masks are bitsets over `candidates`, in their order.
+
+    `offers` is the fixed order in which the model scores; `offer_of[i]` is the place of candidate i's offer in it.
+    `margins`, `costs` and `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per
+    candidate. `purposes` are the purposes offers rest on.
+    """
+
+    release: str
+    app: App
+    candidates: tuple[Candidate, ...]
+    offers: tuple[str, ...]
+    offer_of: tuple[int, ...]
+    margins: tuple[float, ...]
+    costs: tuple[float, ...]
+    fatigue: tuple[float, ...]
+    windows: tuple[tuple[int, int | None], ...]
+    channels: Mapping[str, Channel]
+    channel_masks: Mapping[str, int]
+    offer_masks: Mapping[str, int]
+    purposes: tuple[str, ...]
+    moments: Mapping[str, Moment]
+    limits: tuple[LimitRule, ...]
+    quiet: tuple[QuietRule, ...]
+    contact_keep_ms: int
+    grant_ttl_ms: Mapping[str, int]
+    views: CompiledViews
+    policies: CompiledPolicies
+    model: CompiledModel | None
+    model_name: str | None
+
+    def mask_of(self, channels: tuple[str, ...]) -> int:
+        """The candidates in any of these channels."""
+        mask = 0
+        for channel in channels:
+            mask |= self.channel_masks.get(channel, 0)
+        return mask
+
+
+def indices(mask: int) -> list[int]:
+    """The places of the bits set, ascending."""
+    found = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found
