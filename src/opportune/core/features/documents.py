@@ -1,0 +1,108 @@
+"""Feature view documents: what a playbook's `features/*.yaml` may say, and the error that names what is wrong."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+
+Aggregate = Literal["count", "sum", "mean", "min", "max", "last", "first", "distinct", "time_since"]
+ValueType = Literal["bool", "int", "double", "string"]
+EntityKind = Literal["person", "account"]
+Scalar = bool | int | float | str
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+_UNITS_MS = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+
+
+class FeatureError(ValueError):
+    """A feature view that cannot be compiled; says where (`view`, `feature`, `field`) and what to change."""
+
+    def __init__(self, view: str, feature: str | None, field: str | None, message: str) -> None:
+        where = ".".join(part for part in (view, feature, field) if part)
+        super().__init__(f"{where}: {message}")
+        self.view = view
+        self.feature = feature
+        self.field = field
+        self.message = message
+
+
+class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One feature: an aggregate over signals (`from`), or a value derived from other features (`derive`).
+
+    `window` and `hop` are durations such as `7d` or `1h`; without a window the value counts since ever.
+    `unit` (h, d) belongs to `time_since`. `default` is given when nothing has been seen; without it the
+    value is missing.
+    """
+
+    id: str
+    sources: str | tuple[str, ...] | None = msgspec.field(default=None, name="from")
+    where: str | None = None
+    value: str | None = None
+    aggregate: Aggregate | None = None
+    derive: str | None = None
+    window: str | None = None
+    hop: str | None = None
+    unit: Literal["h", "d"] | None = None
+    type: ValueType | None = None
+    default: Scalar | None = None
+    distinct_max: int | None = None
+    description: str | None = None
+
+    @property
+    def signal_types(self) -> tuple[str, ...]:
+        if self.sources is None:
+            return ()
+        return (self.sources,) if isinstance(self.sources, str) else self.sources
+
+
+class TestSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A signal of a view's test; `id` defaults to its position in the list."""
+
+    __test__ = False  # not a test case for pytest
+
+    type: str
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
+    data: Mapping[str, object] = {}
+    id: str | None = None
+
+
+class ViewTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """These signals, this read, these values (`null` expects a missing value)."""
+
+    name: str
+    signals: tuple[TestSignal, ...] = ()
+    read_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    expect: Mapping[str, Scalar | None]
+
+
+class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A versioned group of features over one kind of entity, with one owner, one set of purposes, one freshness."""
+
+    view: str
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    entity: EntityKind
+    owner: str
+    purposes: tuple[str, ...]
+    features: tuple[FeatureSpec, ...]
+    freshness: str | None = None
+    tests: tuple[ViewTest, ...] = ()
+    description: str | None = None
+
+
+def duration_ms(text: str) -> int:
+    """Milliseconds of a duration such as `30m`, `7d`; raises ValueError when the text is no duration."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"`{text}` is not a duration: write a whole number and s, m, h, d or w, such as `7d`")
+    return int(match[1]) * _UNITS_MS[match[2]]
+
+
+def epoch_ms(at: datetime) -> int:
+    """Milliseconds since 1970-01-01 UTC of an aware datetime."""
+    seconds = int(at.replace(microsecond=0).timestamp())
+    return seconds * 1000 + at.microsecond // 1000
