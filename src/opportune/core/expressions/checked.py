@@ -4,12 +4,13 @@ Field numbers: cel-spec `proto/cel/expr/checked.proto` and `syntax.proto`; wire 
 """
 
 import struct
+from collections.abc import Mapping
 from typing import TypeAlias, cast
 
 import msgspec
 
 from .errors import ExpressionError
-from .nodes import Call, Const, ListOf, Local, Macro, MapOf, Name, Node, Select
+from .nodes import Call, Const, ListOf, Local, Macro, MapOf, Name, Node, Present, Select
 
 Message: TypeAlias = dict[int, list[int | bytes]]
 
@@ -22,14 +23,17 @@ class Context(msgspec.Struct, frozen=True):
 
     types: dict[int, str]
     offsets: dict[int, int]
+    present: Mapping[str, str] = {}
     locals: frozenset[str] = frozenset()
 
     def inside(self, variable: str) -> "Context":
-        return Context(self.types, self.offsets, self.locals | {variable})
+        return Context(self.types, self.offsets, self.present, self.locals | {variable})
 
 
-def read(serialized: bytes) -> Node:
+def read(serialized: bytes, present: Mapping[str, str]) -> Node:
     """Return the root node of a serialised `Any` that holds a CheckedExpr.
+
+    present: stand-in name -> variable, for each `has(variable)` of the text.
 
     Raises ExpressionError for a form outside the supported language.
     """
@@ -37,7 +41,7 @@ def read(serialized: bytes) -> Node:
     types = {number(entry, 1): type_name(part(entry, 2)) for entry in map(fields, parts(checked, 3))}
     source = fields(part(checked, 5))
     offsets = {number(entry, 1): number(entry, 2) for entry in map(fields, parts(source, 4))}
-    return node(part(checked, 4), Context(types, offsets))
+    return node(part(checked, 4), Context(types, offsets, present))
 
 
 def fields(data: bytes) -> Message:
@@ -117,6 +121,8 @@ def node(data: bytes, context: Context) -> Node:
         return constant(fields(part(message, 3)), offset)
     if 4 in message:
         name = text(fields(part(message, 4)), 1)
+        if name in context.present:
+            return Present(name=context.present[name], offset=offset)
         leaf = Local if name in context.locals else Name
         return leaf(name=name, type=type_, offset=offset)
     if 5 in message:

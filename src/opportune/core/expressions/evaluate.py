@@ -10,7 +10,7 @@ from typing import TypeAlias, cast
 import msgspec
 
 from .errors import EvaluationError, Missing
-from .nodes import Call, Const, ListOf, Local, Macro, MapOf, Name, Node, Select, children, rebuild
+from .nodes import Call, Const, ListOf, Local, Macro, MapOf, Name, Node, Present, Select, children, rebuild
 from .operations import OPERATIONS
 from .values import Duration, Timestamp, Uint, boolean, inner, kind, take
 
@@ -36,6 +36,10 @@ def of_name(node: Name, values: Scope, scope: Scope) -> object:
     if value is None:
         raise Missing((node.name,))
     return take(node.type, node.name, value)
+
+
+def of_present(node: Present, values: Scope, scope: Scope) -> object:
+    return values.get(node.name) is not None
 
 
 def of_local(node: Local, values: Scope, scope: Scope) -> object:
@@ -143,6 +147,7 @@ def of_macro(node: Macro, values: Scope, scope: Scope) -> object:
 EVALUATORS: dict[type, Callable[..., object]] = {
     Const: of_const,
     Name: of_name,
+    Present: of_present,
     Local: of_local,
     Select: of_select,
     Call: of_call,
@@ -166,6 +171,8 @@ def substitute(node: Node, values: Scope) -> Node:
         if type(value) in SCALARS and node.type != "dyn":
             return Const(value=value, type=node.type, offset=node.offset)
         return node
+    if isinstance(node, Present) and node.name in values:
+        return Const(value=values[node.name] is not None, type="bool", offset=node.offset)
     return rebuild(node, lambda child: substitute(child, values))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .errors import EvaluationError, Missing
 from .evaluate import path, select, value_of
-from .nodes import Call, Const, ListOf, Local, Macro, MapOf, Name, Node, Select, free_names, walk
+from .nodes import Call, Const, ListOf, Local, Macro, MapOf, Name, Node, Present, Select, free_names, walk
 from .operations import OPERATIONS
 from .values import (
     DURATION_MAX,
@@ -72,6 +72,8 @@ class Writer:
                 return self.constant(node)
             case Name():
                 return self.names[node.name]
+            case Present():
+                return f"({self.names[node.name]} is not None)"
             case Local():
                 return self.locals[node.name]
             case Select():
@@ -222,9 +224,10 @@ def function(
     value = writer.write(root)
     result = value if root.type in UNTAGGED else f"_plain({value})"
     types = {node.name: node.type for node in walk(root) if isinstance(node, Name)}
-    tests = [unfit(types[name], locals_[name]) for name in parameters if name in read and types[name] in CLASSES]
-    absent = [f"{locals_[n]} is None" for n in parameters if n in read and types[n] not in CLASSES]
-    steps = [step for name in parameters if name in read and (step := prepare(types[name], locals_[name]))]
+    needed = [name for name in parameters if name in types]
+    tests = [unfit(types[name], locals_[name]) for name in needed if types[name] in CLASSES]
+    absent = [f"{locals_[name]} is None" for name in needed if types[name] not in CLASSES]
+    steps = [step for name in needed if (step := prepare(types[name], locals_[name]))]
     arguments = ", ".join(locals_.values())
     raw = [f"    raw = ({arguments}{',' if len(locals_) == 1 else ''})"] if steps else []
     again = "*raw" if steps else arguments

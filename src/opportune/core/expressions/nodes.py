@@ -22,6 +22,14 @@ class Name(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = 0
 
 
+class Present(msgspec.Struct, frozen=True, kw_only=True):
+    """`has(variable)`: whether the caller gave a value at all."""
+
+    name: str
+    type: str = "bool"
+    offset: int = 0
+
+
 class Local(msgspec.Struct, frozen=True, kw_only=True):
     """The variable of an enclosing macro: the `x` of `xs.exists(x, ...)`."""
 
@@ -80,7 +88,7 @@ class Macro(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = 0
 
 
-Node: TypeAlias = Const | Name | Local | Select | Call | ListOf | MapOf | Macro
+Node: TypeAlias = Const | Name | Present | Local | Select | Call | ListOf | MapOf | Macro
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -112,7 +120,7 @@ def depth(node: Node) -> int:
 
 def free_names(node: Node) -> frozenset[str]:
     """Return the variables the node reads."""
-    return frozenset(part.name for part in walk(node) if isinstance(part, Name))
+    return frozenset(part.name for part in walk(node) if isinstance(part, Name | Present))
 
 
 def free_locals(node: Node) -> frozenset[str]:

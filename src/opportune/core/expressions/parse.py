@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from . import checked
+from . import checked, presence
 from .errors import EvaluationError, ExpressionError
 from .expression import Expression
 from .nodes import Call, Const, Macro, MapOf, Node, children, depth, walk
@@ -38,8 +38,10 @@ def parse(text: str, variables: Mapping[str, str], *, expect: str | None = None)
         raise ExpressionError(f"an expression may have at most {TEXT_CHARS_MAX} characters")
     if not text.strip():
         raise ExpressionError("an expression may not be empty")
-    compiled_ = compile_text(text, variables)
-    root = checked.read(compiled_.serialize())
+    rewritten, present = presence.rewrite(text, variables)
+    declared = {**variables, **dict.fromkeys(present, "bool")}
+    root = checked.read(compile_text(rewritten, declared, variables).serialize(), present)
+    presence.check(rewritten, root)
     check_limits(root)
     for node in walk(root):
         check_support(node, text)
@@ -48,8 +50,8 @@ def parse(text: str, variables: Mapping[str, str], *, expect: str | None = None)
     return Expression(text, root, root.type)
 
 
-def compile_text(text: str, variables: Mapping[str, str]) -> Any:  # noqa: ANN401 - Google's class has no types
-    environment = environment_of(tuple(variables.items()))
+def compile_text(text: str, declared: Mapping[str, str], variables: Mapping[str, str]) -> Any:  # noqa: ANN401 - Google's class has no types
+    environment = environment_of(tuple(declared.items()))
     try:
         return environment.compile(text)
     except RuntimeError as error:
