@@ -137,10 +137,14 @@ def extreme_reader(double: bool) -> Read:
     return read
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogatepass")
+
+
 def value_codec(type_: str) -> tuple[Callable[[object], bytes], Callable[[bytes], object]]:
     """How a value of a type becomes bytes and comes back."""
     if type_ == "string":
-        return lambda value: value.encode(), lambda raw: raw.decode()  # type: ignore[attr-defined]
+        return lambda value: value.encode("utf-8", "surrogatepass"), _text  # type: ignore[attr-defined]
     form = Struct({"bool": "<?", "int": "<q", "double": "<d"}[type_])
     return form.pack, lambda raw: form.unpack(raw)[0]
 
@@ -156,13 +160,15 @@ def picked_folder(aggregate: str, type_: str) -> Fold:
     def fold_last(cell: bytes | None, at_ms: int, signal_id: str, value: object) -> bytes:
         if cell is not None:
             newest_ms, size = _PICKED.unpack_from(cell)
-            if newest_ms > at_ms or (newest_ms == at_ms and cell[9 : 9 + size] >= signal_id.encode()):
+            if newest_ms > at_ms or (
+                newest_ms == at_ms and cell[9 : 9 + size] >= signal_id.encode("utf-8", "surrogatepass")[:255]
+            ):
                 return cell
-        name = signal_id.encode()
+        name = signal_id.encode("utf-8", "surrogatepass")[:255]
         return _PICKED.pack(at_ms, len(name)) + name + encode(value)
 
     def fold_first(cell: bytes | None, at_ms: int, signal_id: str, value: object) -> bytes:
-        newest_ms, name = at_ms, signal_id.encode()
+        newest_ms, name = at_ms, signal_id.encode("utf-8", "surrogatepass")[:255]
         if cell is not None:
             newest_ms, size = _PICKED.unpack_from(cell)
             kept_ms = _TIME.unpack_from(cell, 9 + size)[0]
@@ -192,7 +198,10 @@ def picked_reader(aggregate: str, type_: str, window: tuple[int, int] | None) ->
 
 def fingerprint(value: object) -> int:
     """64 bits that stand for a value in a `distinct` cell, so that the value itself is not kept."""
-    return int.from_bytes(blake2b(f"{type(value).__name__}:{value!r}".encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        blake2b(f"{type(value).__name__}:{value!r}".encode("utf-8", "surrogatepass"), digest_size=8).digest(),
+        "little",
+    )
 
 
 def distinct_folder(hop_ms: int | None, distinct_max: int) -> Fold:

@@ -163,6 +163,8 @@ def ring_reader(aggregate: str, double: bool, hop_ms: int, tiles: int) -> Read:
         amount = total(values[start:end])
         if extreme:
             return amount, age_ms
-        return finish(amount, sum(values[size + start : size + end]) if mean else 1, mean, adds_double, scale), age_ms
+        return finish(
+            amount, sum(values[size + start : size + end]) if mean else 1, mean, adds_double, scale
+        ), age_ms
 
     return read

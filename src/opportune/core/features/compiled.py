@@ -1,0 +1,244 @@
+"""Compiles feature views into the two things a release needs: how a signal is folded, and how all is read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+import msgspec
+
+from opportune.core.expressions import Expression, ExpressionError, parse
+from opportune.core.features.cells import TIME_MS_MAX, Fold
+from opportune.core.features.documents import FeatureError, FeatureView
+from opportune.core.features.plans import VIEW_NAME, Feature, Plan, Planner
+from opportune.core.features.reader import FeatureVector, Reader, build_reader
+from opportune.core.features.state import UNREAD, EntityFeatures
+from opportune.core.features.takes import Data, Take
+
+SignalFields = Mapping[str, Mapping[str, str]]
+"""Signal type -> payload field (dots for nested ones) -> CEL type, from the contracts."""
+
+Steps = Mapping[tuple[str, str], tuple[tuple[str, Take, Fold], ...]]
+"""(entity, signal type) -> (key, take, fold) of each feature the signal feeds."""
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """What a feature rests on, all the way down: signal types and other features, sorted by name."""
+
+    feature: str
+    signals: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+class CompiledViews:
+    """The features of one release; immutable, safe to share.
+
+    names: every feature in the order of the documents, which is the order of every vector. types: CEL type by
+    name. features: the compiled features by name.
+    """
+
+    __slots__ = ("_read", "features", "names", "steps", "types", "views")
+
+    def __init__(
+        self, views: Sequence[FeatureView], features: Mapping[str, Feature], steps: Steps, read: Reader
+    ) -> None:
+        self.views = tuple(views)
+        self.features = features
+        self.names: tuple[str, ...] = tuple(features)
+        self.types: Mapping[str, str] = {name: feature.type for name, feature in features.items()}
+        self.steps = steps
+        self._read = read
+
+    def fold(
+        self, entity: str, state: EntityFeatures | None, type_: str, signal_id: str, at_ms: int, data: Data
+    ) -> EntityFeatures | None:
+        """The state after one signal about `entity` (person | account); the same object when nothing changed.
+
+        Each signal is folded once: the log removes duplicates before. The order of arrival does not matter.
+        """
+        return fold_steps(self.steps.get((entity, type_)), state, signal_id, at_ms, data)
+
+    def read(self, person: EntityFeatures | None, account: EntityFeatures | None, now_ms: int) -> FeatureVector:
+        """All features as of `now_ms`. None: nothing folded yet, defaults apply; UNREAD: nothing can be said."""
+        return self._read(
+            _nothing if person is None else person.cells.get,
+            _nothing if account is None else account.cells.get,
+            now_ms,
+        )
+
+    def lineage(self, name: str) -> Lineage:
+        """Signals and features that `name` rests on; raises KeyError for an unknown feature."""
+        signals: set[str] = set()
+        above: set[str] = set()
+        todo = [name]
+        while todo:
+            feature = self.features[todo.pop()]
+            signals.update(feature.signals)
+            todo += [each for each in feature.inputs if each not in above]
+            above.update(feature.inputs)
+        return Lineage(name, tuple(sorted(signals)), tuple(sorted(above)))
+
+    def prune(self, state: EntityFeatures) -> EntityFeatures:
+        """The state without the cells that no feature here reads; the same object when there are none."""
+        known = {feature.key for feature in self.features.values()}
+        kept = {key: cell for key, cell in state.cells.items() if key in known}
+        return state if len(kept) == len(state.cells) else EntityFeatures(kept)
+
+
+def _nothing(key: str) -> bytes | None:
+    return None
+
+
+def fold_steps(
+    steps: tuple[tuple[str, Take, Fold], ...] | None,
+    state: EntityFeatures | None,
+    signal_id: str,
+    at_ms: int,
+    data: Data,
+) -> EntityFeatures | None:
+    """Folds one signal into a copy of the cells it feeds."""
+    if steps is None or not 0 <= at_ms < TIME_MS_MAX:
+        return state
+    if state is UNREAD:
+        raise ValueError("a state that was not read cannot take a signal: read it first")
+    old: Mapping[str, bytes] = {} if state is None else state.cells
+    changed: dict[str, bytes] | None = None
+    for key, take, fold in steps:
+        value = take(data)
+        if value is None:
+            continue
+        before = old.get(key)
+        after = fold(before, at_ms, signal_id, value)
+        if after is not before:
+            if changed is None:
+                changed = dict(old)
+            changed[key] = after
+    return state if changed is None else EntityFeatures(changed)
+
+
+def joint_fold(
+    releases: Sequence[CompiledViews],
+) -> Callable[[str, EntityFeatures | None, str, str, int, Data], EntityFeatures | None]:
+    """One fold for several releases that share states (live and canary): a feature common to both is folded once."""
+    merged: dict[tuple[str, str], dict[str, tuple[str, Take, Fold]]] = {}
+    for release in releases:
+        for about, steps in release.steps.items():
+            merged.setdefault(about, {}).update((step[0], step) for step in steps)
+    table = {about: tuple(steps.values()) for about, steps in merged.items()}
+
+    def fold(
+        entity: str, state: EntityFeatures | None, type_: str, signal_id: str, at_ms: int, data: Data
+    ) -> EntityFeatures | None:
+        return fold_steps(table.get((entity, type_)), state, signal_id, at_ms, data)
+
+    return fold
+
+
+def compile_views(views: Sequence[FeatureView], signal_fields: SignalFields) -> CompiledViews:
+    """The compiled views; raises the first FeatureError that `check_views` would list."""
+    errors: list[FeatureError] = []
+    compiled = _compile(views, signal_fields, errors)
+    if errors:
+        raise errors[0]
+    return compiled
+
+
+def check_views(views: Sequence[FeatureView], signal_fields: SignalFields) -> tuple[FeatureError, ...]:
+    """Everything wrong with the views, in the order of the documents where possible."""
+    errors: list[FeatureError] = []
+    _compile(views, signal_fields, errors)
+    return tuple(errors)
+
+
+def _compile(
+    views: Sequence[FeatureView], signal_fields: SignalFields, errors: list[FeatureError]
+) -> CompiledViews:
+    plans: dict[str, Plan] = {}
+    seen: set[str] = set()
+    for view in views:
+        errors += _view_errors(view, seen)
+        seen.add(view.view)
+        for spec in view.features:
+            if spec.id in plans:
+                other = plans[spec.id].feature.view
+                errors.append(
+                    FeatureError(view.view, spec.id, "id", f"view `{other}` has this feature already: rename one")
+                )
+                continue
+            try:
+                plans[spec.id] = Planner(view, spec, len(plans)).plan(signal_fields)
+            except FeatureError as error:
+                errors.append(error)
+    expressions = _expressions(plans, errors)
+    if errors:
+        return CompiledViews((), {}, {}, build_reader((), ()))
+    for name, expression in expressions.items():
+        feature = msgspec.structs.replace(plans[name].feature, inputs=tuple(sorted(expression.names)))
+        plans[name] = msgspec.structs.replace(plans[name], feature=feature)
+    derived = [(plans[name], expressions[name]) for name in expressions]
+    features = {name: plan.feature for name, plan in plans.items()}
+    return CompiledViews(views, features, _steps(plans), build_reader(tuple(plans.values()), derived))
+
+
+def _view_errors(view: FeatureView, seen: set[str]) -> list[FeatureError]:
+    found = []
+    if VIEW_NAME.fullmatch(view.view) is None:
+        found.append(FeatureError(view.view, None, "view", "a view's name is lower case letters, digits, _ and -"))
+    if view.view in seen:
+        found.append(FeatureError(view.view, None, "view", "there are two views of this name: keep one version"))
+    if not view.purposes:
+        found.append(FeatureError(view.view, None, "purposes", "say at least one purpose, such as `marketing`"))
+    known = {spec.id for spec in view.features}
+    if not known:
+        found.append(FeatureError(view.view, None, "features", "a view has at least one feature"))
+    return found
+
+
+def _expressions(plans: Mapping[str, Plan], errors: list[FeatureError]) -> dict[str, Expression]:
+    """The expressions of derived features, inputs before what reads them."""
+    types = {name: plan.feature.type for name, plan in plans.items()}
+    parsed: dict[str, Expression] = {}
+    for name, plan in plans.items():
+        if plan.spec.derive is None:
+            continue
+        try:
+            parsed[name] = parse(plan.spec.derive, types, expect=plan.feature.type)
+        except ExpressionError as error:
+            message = f"{error} (in `{plan.spec.derive}`)"
+            errors.append(FeatureError(plan.feature.view, name, "derive", message))
+            continue
+        errors += _derive_errors(plan, parsed[name], plans)
+    try:
+        order = TopologicalSorter({name: expression.names for name, expression in parsed.items()}).static_order()
+        return {name: parsed[name] for name in order if name in parsed}
+    except CycleError as error:
+        cycle = list(reversed(error.args[1]))
+        message = f"these features are derived from each other: {' -> '.join(cycle)}"
+        errors.append(FeatureError(plans[cycle[0]].feature.view, cycle[0], "derive", message))
+        return {}
+
+
+def _derive_errors(plan: Plan, expression: Expression, plans: Mapping[str, Plan]) -> list[FeatureError]:
+    """A feature may be used for no purpose its inputs are not there for, and an account's rests on no person's."""
+    found = []
+    for name in sorted(expression.names):
+        source = plans[name].feature
+        beyond = [purpose for purpose in plan.feature.purposes if purpose not in source.purposes]
+        if beyond:
+            message = (
+                f"`{name}` (view `{source.view}`) is not for purpose `{beyond[0]}`: narrow this view's purposes"
+            )
+            found.append(FeatureError(plan.feature.view, plan.feature.name, "derive", message))
+        if plan.feature.entity == "account" and source.entity == "person":
+            message = f"`{name}` is a person's and cannot feed an account's feature: move this one to a person view"
+            found.append(FeatureError(plan.feature.view, plan.feature.name, "derive", message))
+    return found
+
+
+def _steps(plans: Mapping[str, Plan]) -> Steps:
+    steps: dict[tuple[str, str], list[tuple[str, Take, Fold]]] = {}
+    for plan in plans.values():
+        key, fold = plan.feature.key, plan.fold
+        for signal, take in plan.takes.items():
+            assert key is not None
+            assert fold is not None
+            steps.setdefault((plan.feature.entity, signal), []).append((key, take, fold))
+    return {about: tuple(each) for about, each in steps.items()}

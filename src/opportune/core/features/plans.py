@@ -1,0 +1,243 @@
+"""From one feature document to its plan: type, cell, window; everything about it that needs no other feature."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+from opportune.core.features import cells, tiles
+from opportune.core.features.cells import DISTINCT_MAX, Fold, Read
+from opportune.core.features.documents import DAY_MS, HOUR_MS, MINUTE_MS, FeatureError, FeatureSpec, FeatureView
+from opportune.core.features.documents import duration_ms as parse_duration
+from opportune.core.features.takes import TAKES, Payload, Take, nearest, take_summand
+
+WINDOW_MS_MIN: Final = HOUR_MS
+WINDOW_MS_MAX: Final = 365 * DAY_MS
+HOPS_MS: Final = tuple(
+    [n * DAY_MS for n in (7, 5, 2, 1)]
+    + [n * HOUR_MS for n in (12, 6, 3, 2, 1)]
+    + [n * MINUTE_MS for n in (30, 15, 10, 5, 2, 1)]
+)
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+VIEW_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+RESERVED: Final = frozenset(
+    "as break const continue else false for function if import in let loop null package namespace return true "
+    "var void while data offer customer account context channel moment bool int uint double string bytes list map "
+    "type dyn has all exists exists_one filter size timestamp duration matches".split()
+)
+TYPES_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "count": ("int",),
+    "distinct": ("int",),
+    "time_since": ("int", "double"),
+    "mean": ("double",),
+    "sum": ("int", "double"),
+    "min": ("int", "double"),
+    "max": ("int", "double"),
+    "last": ("bool", "int", "double", "string"),
+    "first": ("bool", "int", "double", "string"),
+}
+VALUELESS: Final = ("count", "time_since")
+UNITS_MS: Final = {"h": HOUR_MS, "d": DAY_MS}
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True):
+    """A compiled feature as others see it.
+
+    `index` is its place in every vector. `key` names its cell in a state, None when it is derived; `signals`
+    are the signal types it folds, `inputs` the features its expression reads (each direct only).
+    """
+
+    name: str
+    type: str
+    entity: str
+    view: str
+    version: int
+    owner: str
+    purposes: tuple[str, ...]
+    freshness_ms: int | None
+    default: bool | int | float | str | None
+    index: int
+    key: str | None
+    signals: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a feature is kept and read; `fold`, `read` and `takes` (by signal type) are there unless it is derived."""
+
+    feature: Feature
+    spec: FeatureSpec
+    fold: Fold | None = None
+    read: Read | None = None
+    takes: Mapping[str, Take] = {}
+
+
+class Planner:
+    """Plans one feature; raises FeatureError that names the view, the feature and the field."""
+
+    def __init__(self, view: FeatureView, spec: FeatureSpec, index: int) -> None:
+        self.view, self.spec, self.index = view, spec, index
+
+    def error(self, field: str | None, message: str) -> FeatureError:
+        return FeatureError(self.view.view, self.spec.id, field, message)
+
+    def plan(self, signal_fields: Mapping[str, Mapping[str, str]]) -> Plan:
+        spec = self.spec
+        if NAME.fullmatch(spec.id) is None or spec.id in RESERVED:
+            raise self.error("id", f"`{spec.id}` cannot name a feature: use lower case, digits and _, no CEL word")
+        if spec.derive is not None:
+            return self.derived()
+        aggregate = self.aggregate()
+        type_ = self.type(aggregate)
+        window = self.window(aggregate)
+        fold, read = self.cell(aggregate, type_, window)
+        takes = {signal: self.take(signal, type_, signal_fields) for signal in self.signals()}
+        key = self.key(type_, window)
+        return Plan(feature=self.feature(type_, key), spec=spec, fold=fold, read=read, takes=takes)
+
+    def derived(self) -> Plan:
+        spec = self.spec
+        for field in ("where", "value", "aggregate", "window", "hop", "unit", "distinct_max"):
+            if getattr(spec, field) is not None:
+                raise self.error(field, f"a derived feature has no `{field}`: remove it or remove `derive`")
+        if spec.sources is not None:
+            raise self.error("from", "a feature is either folded (`from`) or derived (`derive`): remove one")
+        if spec.type is None:
+            raise self.error("type", "a derived feature says its `type`: bool, int, double or string")
+        return Plan(feature=self.feature(spec.type, None), spec=spec)
+
+    def feature(self, type_: str, key: str | None) -> Feature:
+        view = self.view
+        return Feature(
+            name=self.spec.id,
+            type=type_,
+            entity=view.entity,
+            view=view.view,
+            version=view.version,
+            owner=view.owner,
+            purposes=view.purposes,
+            freshness_ms=self.duration("freshness", view.freshness),
+            default=self.default(type_),
+            index=self.index,
+            key=key,
+            signals=self.spec.signal_types,
+        )
+
+    def aggregate(self) -> str:
+        spec = self.spec
+        if spec.aggregate is None:
+            raise self.error("aggregate", f"say how signals are folded: {', '.join(TYPES_OF)}; or use `derive`")
+        if (spec.value is None) != (spec.aggregate in VALUELESS):
+            needs = (
+                "takes no `value`: remove it"
+                if spec.value is not None
+                else "needs a `value`, such as `data.amount`"
+            )
+            raise self.error("value", f"`{spec.aggregate}` {needs}")
+        if (spec.unit is None) == (spec.aggregate == "time_since"):
+            says = "needs a `unit`: h or d" if spec.unit is None else "has no `unit`: remove it"
+            raise self.error("unit", f"`{spec.aggregate}` {says}")
+        if spec.distinct_max is not None and spec.aggregate != "distinct":
+            raise self.error("distinct_max", f"`{spec.aggregate}` has no `distinct_max`: remove it")
+        return spec.aggregate
+
+    def type(self, aggregate: str) -> str:
+        allowed, wanted = TYPES_OF[aggregate], self.spec.type
+        if wanted is None:
+            if aggregate in ("count", "distinct", "time_since", "mean"):
+                return allowed[0]
+            raise self.error("type", f"say the type of `{aggregate}`: {', '.join(allowed)}")
+        if wanted not in allowed:
+            raise self.error("type", f"`{aggregate}` gives {' or '.join(allowed)}, not {wanted}")
+        return wanted
+
+    def signals(self) -> tuple[str, ...]:
+        signals = self.spec.signal_types
+        if not signals:
+            raise self.error("from", "name at least one signal type")
+        if len(set(signals)) != len(signals):
+            raise self.error("from", "a signal type is named twice: remove one")
+        return signals
+
+    def duration(self, field: str, text: str | None) -> int | None:
+        try:
+            return None if text is None else parse_duration(text)
+        except ValueError as error:
+            raise self.error(field, str(error)) from None
+
+    def window(self, aggregate: str) -> tuple[int, int] | None:
+        """(hop_ms, tiles) or None for since ever."""
+        window_ms, hop_ms = self.duration("window", self.spec.window), self.duration("hop", self.spec.hop)
+        if window_ms is None:
+            if hop_ms is not None:
+                raise self.error("hop", "a `hop` belongs to a `window`: add one or remove the hop")
+            return None
+        if aggregate in ("first", "time_since"):
+            raise self.error("window", f"`{aggregate}` counts since ever: remove the window")
+        if not WINDOW_MS_MIN <= window_ms <= WINDOW_MS_MAX:
+            raise self.error("window", f"`{self.spec.window}` is outside 1h to 365d")
+        if hop_ms is None:
+            hop_ms = next((hop for hop in HOPS_MS if hop <= window_ms // 24 and window_ms % hop == 0), MINUTE_MS)
+        if hop_ms < MINUTE_MS or hop_ms % MINUTE_MS or window_ms % hop_ms:
+            raise self.error("hop", f"the hop must be whole minutes and divide the window `{self.spec.window}`")
+        count = window_ms // hop_ms
+        if count > tiles.TILES_MAX:
+            raise self.error("hop", f"{count} tiles are more than {tiles.TILES_MAX}: choose a larger hop")
+        return hop_ms, count
+
+    def cell(self, aggregate: str, type_: str, window: tuple[int, int] | None) -> tuple[Fold, Read]:
+        double = type_ == "double" if aggregate != "mean" else True
+        if aggregate == "time_since":
+            assert self.spec.unit is not None
+            return cells.fold_time, cells.time_reader(UNITS_MS[self.spec.unit], not double)
+        if aggregate == "distinct":
+            hop_ms = window[0] if window else None
+            return cells.distinct_folder(hop_ms, self.distinct_max()), cells.distinct_reader(window)
+        if aggregate in ("last", "first"):
+            return cells.picked_folder(aggregate, type_), cells.picked_reader(aggregate, type_, window)
+        if window is not None:
+            return tiles.ring_folder(aggregate, double, *window), tiles.ring_reader(aggregate, double, *window)
+        if aggregate == "count":
+            return cells.fold_count, cells.read_count
+        if aggregate in ("min", "max"):
+            return cells.extreme_folder(aggregate, double), cells.extreme_reader(double)
+        return cells.sum_folder(double), cells.sum_reader(aggregate, double)
+
+    def distinct_max(self) -> int:
+        count = self.spec.distinct_max if self.spec.distinct_max is not None else DISTINCT_MAX
+        if not 1 <= count <= DISTINCT_MAX:
+            message = f"`{count}` is outside 1 to {DISTINCT_MAX}: distinct counts are exact up to {DISTINCT_MAX} and stop there"
+            raise self.error("distinct_max", message)
+        return count
+
+    def take(self, signal: str, type_: str, signal_fields: Mapping[str, Mapping[str, str]]) -> Take:
+        fields = signal_fields.get(signal)
+        if fields is None:
+            raise self.error("from", f"there is no contract for signal `{signal}`{nearest(signal, signal_fields)}")
+        aggregate = self.spec.aggregate
+        wanted = {"distinct": "dyn", "mean": "double"}.get(aggregate or "", type_)
+        convert = take_summand if wanted == "double" and aggregate in ("sum", "mean") else TAKES[wanted]
+        payload = Payload(self.view.view, self.spec.id, signal, fields)
+        return payload.take(self.spec.where, self.spec.value, convert, wanted)
+
+    def default(self, type_: str) -> Any:
+        default = self.spec.default
+        if default is None:
+            return None
+        fits = TAKES[type_](default) if type_ != "int" or type(default) is int else None
+        if fits is None:
+            raise self.error("default", f"`{default}` is no {type_}: change it or the `type`")
+        return fits
+
+    def key(self, type_: str, window: tuple[int, int] | None) -> str:
+        """The stable name of the cell: view, version, feature, and a mark of the definition behind the numbers.
+
+        A definition that changes without a new version starts afresh: two meanings never share a cell.
+        """
+        spec = self.spec
+        signals = sorted(spec.signal_types)
+        meaning = (signals, spec.where, spec.value, spec.aggregate, window, type_, spec.distinct_max)
+        mark = crc32(repr(meaning).encode()) & 0xFFFFFF
+        return f"{self.view.view}.{self.view.version}.{spec.id}.{mark:06x}"
