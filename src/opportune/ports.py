@@ -225,6 +225,9 @@ class Vault(Protocol):
     def identifier(self, kind: str, value: str) -> bytes:
         """The keyed hash of a normalised identifier."""
 
+    def commit_salt(self, name: str) -> bytes:
+        """32 bytes that only this vault can make again: the salt of the commitment of the thing called `name`."""
+
     def sign(self, message: bytes) -> bytes:
         """Ed25519."""
 

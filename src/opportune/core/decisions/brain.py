@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from opportune.core.catalog import Candidate, Channel, Moment
+from opportune.core.catalog import Candidate, Channel, Moment, Prior
 from opportune.core.contacts import LimitRule, QuietRule
 from opportune.core.features import CompiledViews
 from opportune.core.models import CompiledModel
@@ -17,7 +17,7 @@ from opportune.core.policies import CompiledPolicies
 class Brain(msgspec.Struct, frozen=True):
     """Everything a decision needs from its release. Masks are bitsets over `candidates`, in their order.
 
-    `offers` is the fixed order in which the model scores; `offer_of[i]` is the place of candidate i's offer in it.
+    `offers` is the fixed order in which the model scores (`priors` are the owners' beliefs, in it); `offer_of[i]` is the place of candidate i's offer in it.
     `margins`, `costs` and `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per
     candidate. `purposes` are the purposes offers rest on.
     """
@@ -27,6 +27,7 @@ class Brain(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...]
     offers: tuple[str, ...]
     offer_of: tuple[int, ...]
+    priors: tuple[Prior, ...]
     margins: tuple[float, ...]
     costs: tuple[float, ...]
     fatigue: tuple[float, ...]

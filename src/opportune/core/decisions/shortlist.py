@@ -1,0 +1,119 @@
+"""Step 4, shortlist: which candidates are allowed here and now; each that is dropped keeps its stage and rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from opportune.core.contacts import in_quiet_hours, over_limits
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.records import Asked, Reason, Seen
+
+STAGE_OF_CLASS: Mapping[str, str] = {
+    "legal": "legal",
+    "consent": "consent",
+    "suitability": "suitability",
+    "contact": "contact_limit",
+    "commercial": "eligibility",
+}
+REASON_OF_STAGE: Mapping[str, Reason] = {
+    "channel": "NO_CANDIDATE",
+    "validity": "NOT_VALID_NOW",
+    "legal": "NOT_LAWFUL",
+    "consent": "NO_CONSENT",
+    "suitability": "NOT_SUITABLE",
+    "contact_limit": "CONTACT_LIMIT",
+    "eligibility": "NOT_ELIGIBLE",
+    "no_permit": "NO_PERMIT",
+    "quiet_hours": "QUIET_HOURS",
+}
+
+
+class Shortlist(msgspec.Struct, frozen=True):
+    """What is left, and why the rest is not. Masks are bitsets over the brain's candidates.
+
+    `stages` are (stage, rule, mask of every candidate the rule holds back) in order: a candidate's reason is the
+    first that holds it. `levers` are money added per candidate. `review` maps the policy that demands a person to
+    its candidates; `obligations` likewise.
+    """
+
+    left: int
+    stages: tuple[tuple[str, str, int], ...]
+    skipped: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
+    levers: Mapping[int, float] = {}
+    review: tuple[tuple[str, int], ...] = ()
+    forced: int = 0
+    obligations: tuple[tuple[str, int], ...] = ()
+
+
+def request_values(brain: Brain, asked: Asked, seen: Seen) -> dict[str, Any]:
+    """Every variable a policy may read that is one value per decision."""
+    values: dict[str, Any] = dict(seen.features)
+    for name, value in asked.context.items():
+        values[f"context.{name}"] = value
+    values["moment.id"] = asked.moment
+    values["local_hour"] = seen.local_minute // 60
+    values["account_known"] = seen.account is not None
+    values["now"] = seen.at_ms
+    return values
+
+
+def shortlist(brain: Brain, asked: Asked, seen: Seen) -> Shortlist:
+    """Channels, validity, policies, limits and quiet hours, in that order; deny by default."""
+    everything = (1 << len(brain.candidates)) - 1
+    within = brain.mask_of(asked.channels)
+    stages: list[tuple[str, str, int]] = []
+    _drop(stages, "channel", "asked_channels", everything & ~within)
+    _drop(stages, "validity", "validity", _not_valid(brain, seen.at_ms) & within)
+    verdicts = brain.policies.judge(
+        request_values(brain, asked, seen), {"consent.status": seen.consents}, seen.at_ms, within
+    )
+    standing = brain.policies.resolve(verdicts)
+    for policy, mask in standing.forbids:
+        _drop(stages, STAGE_OF_CLASS[policy.class_], policy.id, mask & within)
+    _drop(stages, "no_permit", "no_permit", within & ~standing.permitted)
+    for limit, mask in over_limits(brain.limits, seen.contacts, brain.channel_masks, brain.offer_masks):
+        _drop(stages, "contact_limit", limit, mask & within)
+    for rule in brain.quiet:
+        if in_quiet_hours(rule, seen.local_minute):
+            _drop(stages, "quiet_hours", rule.id, brain.channel_masks[rule.channel] & within)
+    left = within
+    for _, _, mask in stages:
+        left &= ~mask
+    return Shortlist(
+        left=left,
+        stages=tuple(stages),
+        skipped=standing.skipped,
+        levers=standing.levers,
+        review=standing.review,
+        forced=standing.forced & left,
+        obligations=standing.obligations,
+    )
+
+
+def dominant_reason(brain: Brain, asked: Asked, stages: tuple[tuple[str, str, int], ...]) -> Reason:
+    """Why nothing is left: the stage that was first to hold back the most candidates that were asked for."""
+    open_ = brain.mask_of(asked.channels)
+    best: Reason = "NO_CANDIDATE"
+    most = 0
+    for stage, _, mask in stages:
+        taken = (mask & open_).bit_count()
+        open_ &= ~mask
+        if stage != "channel" and taken > most:
+            best, most = REASON_OF_STAGE[stage], taken
+    return best
+
+
+def _drop(stages: list[tuple[str, str, int]], stage: str, rule: str, mask: int) -> None:
+    if mask:
+        stages.append((stage, rule, mask))
+
+
+def _not_valid(brain: Brain, at_ms: int) -> int:
+    mask = 0
+    for index, (first_ms, last_ms) in enumerate(brain.windows):
+        if at_ms < first_ms or (last_ms is not None and at_ms > last_ms):
+            mask |= 1 << index
+    return mask

@@ -1,0 +1,221 @@
+"""Releases: a playbook and its models, compiled, immutable and named by the hash of their content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from opportune.core.catalog import Candidate, Offer, candidates_of
+from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms_of
+from opportune.core.contracts import compile_contract, signal_fields
+from opportune.core.decisions.brain import Brain
+from opportune.core.durations import parse_duration_ms
+from opportune.core.features import CompiledViews, compile_views
+from opportune.core.models import Scorecard, card_hash, compile_scorecard
+from opportune.core.playbook import Playbook
+from opportune.core.policies import CandidateTable, Policy, Variable, compile_policies
+from opportune.core.signals import CompiledContract, SignalContract, parse_time_ms
+
+MANIFEST_VERSION = 1
+HASH_CHARS = 16
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a release is made of: its exact bytes are stored and hashed."""
+
+    v: int
+    playbook: Playbook
+    cards: tuple[Scorecard, ...] = ()
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A compiled release; everything in it is immutable and may be shared between threads."""
+
+    hash: str
+    region: str
+    playbook: Playbook
+    cards: tuple[Scorecard, ...]
+    contracts: Mapping[tuple[str, int], CompiledContract]
+    views: CompiledViews
+    brain: Brain
+
+
+class ReleaseError(ValueError):
+    """A playbook that cannot become a release; says which document and what to change."""
+
+    def __init__(self, collection: str, document: str, message: str) -> None:
+        super().__init__(f"{collection} `{document}`: {message}")
+        self.collection = collection
+        self.document = document
+        self.message = message
+
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+def encode_manifest(playbook: Playbook, cards: Sequence[Scorecard] = ()) -> bytes:
+    """The exact bytes of a release: equal content gives equal bytes."""
+    return _ENCODER.encode(Manifest(MANIFEST_VERSION, playbook, tuple(cards)))
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """A manifest back from its bytes; msgspec.ValidationError when they are not one."""
+    return _DECODER.decode(data)
+
+
+def release_hash(manifest: bytes) -> str:
+    """The name of a release: `r` and the first 16 hexadecimal digits of SHA-256 over its manifest."""
+    return f"r{hashlib.sha256(manifest).hexdigest()[:HASH_CHARS]}"
+
+
+def compile_release(manifest: bytes) -> Release:
+    """Compiles what the bytes say. Raises ReleaseError, FeatureError, PolicyError or ModelError, each naming the
+    document and the fix."""
+    parts = decode_manifest(manifest)
+    playbook = parts.playbook
+    contracts = {(one.signal, one.version): compile_contract(one) for one in playbook.contracts}
+    views = compile_views(playbook.views, _fields(playbook.contracts))
+    hash_ = release_hash(manifest)
+    brain = compile_brain(hash_, playbook, parts.cards, views)
+    return Release(hash_, playbook.app.region, playbook, parts.cards, contracts, views, brain)
+
+
+def compile_brain(
+    hash_: str, playbook: Playbook, cards: Sequence[Scorecard], views: CompiledViews
+) -> Brain:
+    """Lays a playbook out as arrays and bitsets for deciding."""
+    candidates = candidates_of(playbook.offers, playbook.channels)
+    if not candidates:
+        raise ReleaseError("offers", playbook.app.project, "no offer has a treatment for any channel")
+    offers = tuple(offer.offer for offer in playbook.offers)
+    place = {offer: index for index, offer in enumerate(offers)}
+    card = cards[0] if cards else None
+    limits = compile_limits(playbook.channels)
+    return Brain(
+        release=hash_,
+        app=playbook.app,
+        candidates=candidates,
+        offers=offers,
+        offer_of=tuple(place[candidate.offer.offer] for candidate in candidates),
+        priors=tuple(offer.prior for offer in playbook.offers),
+        margins=tuple(float(candidate.offer.margin) for candidate in candidates),
+        costs=tuple(c.offer.contact_cost + c.channel.contact_cost for c in candidates),
+        fatigue=tuple(float(candidate.channel.fatigue_cost) for candidate in candidates),
+        windows=tuple(_window(candidate.offer) for candidate in candidates),
+        channels={channel.channel: channel for channel in playbook.channels},
+        channel_masks=_masks([candidate.channel.channel for candidate in candidates]),
+        offer_masks=_masks([candidate.offer.offer for candidate in candidates]),
+        purposes=tuple(sorted({offer.purpose for offer in playbook.offers})),
+        moments={moment.moment: moment for moment in playbook.app.moments},
+        limits=limits,
+        quiet=compile_quiet_hours(playbook.channels),
+        contact_keep_ms=keep_ms_of(limits),
+        grant_ttl_ms={one.channel: parse_duration_ms(one.grant_ttl) for one in playbook.channels},
+        views=views,
+        policies=compile_policies(all_policies(playbook), variables_of(playbook, views), table_of(candidates)),
+        model=None if card is None else compile_scorecard(card, offers, views.names),
+        model_name=None if card is None else f"{card.model}@{card_hash(card)[:12]}",
+    )
+
+
+def all_policies(playbook: Playbook) -> tuple[Policy, ...]:
+    """The playbook's policies and, for each offer, what it requires as a forbid of its own."""
+    own = tuple(
+        Policy(
+            id=f"offer.{offer.offer}.requires",
+            effect="forbid",
+            class_="commercial",
+            when=f"offer.id == {_quoted(offer.offer)} && !({offer.requires})",
+            reason=offer.requires_reason,
+            owner=offer.owner,
+        )
+        for offer in playbook.offers
+        if offer.requires != "true"
+    )
+    return (*playbook.policies, *own)
+
+
+def variables_of(playbook: Playbook, views: CompiledViews) -> tuple[Variable, ...]:
+    """Every name a policy may read, with its type."""
+    found = [Variable(name, views.types[name], "request", "feature") for name in views.names]
+    context: dict[str, str] = {}
+    for moment in playbook.app.moments:
+        for name, type_ in moment.context.items():
+            if context.setdefault(name, type_) != type_:
+                raise ReleaseError("moments", moment.moment, f"context `{name}` has another type elsewhere")
+    found += [Variable(f"context.{name}", type_, "request", "context") for name, type_ in context.items()]
+    found += [
+        Variable("moment.id", "string", "request", "the moment asked about"),
+        Variable("local_hour", "int", "request", "hour of the customer's local day, 0..23"),
+        Variable("account_known", "bool", "request", "whether the customer belongs to an account"),
+        Variable("now", "timestamp", "request", "the instant of the decision"),
+        Variable("consent.status", "string", "channel", "given, refused, withdrawn, expired or unknown"),
+        Variable("offer.id", "string", "candidate", "the offer"),
+        Variable("offer.kind", "string", "candidate", "its kind"),
+        Variable("offer.price", "double", "candidate", "its price"),
+        Variable("offer.margin", "double", "candidate", "its first year's margin"),
+        Variable("offer.risk", "string", "candidate", "low, medium or high"),
+        Variable("offer.purpose", "string", "candidate", "the purpose it rests on"),
+        Variable("channel.id", "string", "candidate", "the channel"),
+        Variable("channel.kind", "string", "candidate", "pull, push or agent"),
+    ]
+    found += [
+        Variable(f"offer.{name}", type_, "candidate", "attribute")
+        for name, type_ in playbook.app.offer_attributes.items()
+    ]
+    return tuple(found)
+
+
+def table_of(candidates: Sequence[Candidate]) -> CandidateTable:
+    """The static columns of all candidates; the consent a candidate needs is that of its purpose and channel."""
+    columns: dict[str, tuple[Any, ...]] = {
+        "offer.id": tuple(c.offer.offer for c in candidates),
+        "offer.kind": tuple(c.offer.kind for c in candidates),
+        "offer.price": tuple(float(c.offer.price.amount) for c in candidates),
+        "offer.margin": tuple(float(c.offer.margin) for c in candidates),
+        "offer.risk": tuple(c.offer.risk for c in candidates),
+        "offer.purpose": tuple(c.offer.purpose for c in candidates),
+        "channel.id": tuple(c.channel.channel for c in candidates),
+        "channel.kind": tuple(c.channel.kind for c in candidates),
+    }
+    for name in sorted({name for c in candidates for name in c.offer.attributes}):
+        columns[f"offer.{name}"] = tuple(c.offer.attributes.get(name) for c in candidates)
+    return CandidateTable(
+        tuple(c.id for c in candidates),
+        columns,
+        tuple(f"{c.offer.purpose}/{c.channel.channel}" for c in candidates),
+    )
+
+
+def _fields(contracts: Sequence[SignalContract]) -> dict[str, dict[str, str]]:
+    """Payload fields per signal type, over all its versions; where versions disagree the type is dynamic."""
+    found: dict[str, dict[str, str]] = {}
+    for contract in contracts:
+        fields = found.setdefault(contract.signal, {})
+        for name, type_ in signal_fields(contract).items():
+            fields[name] = type_ if fields.get(name, type_) == type_ else "dyn"
+    return found
+
+
+def _masks(names: Sequence[str]) -> dict[str, int]:
+    masks: dict[str, int] = {}
+    for index, name in enumerate(names):
+        masks[name] = masks.get(name, 0) | 1 << index
+    return masks
+
+
+def _window(offer: Offer) -> tuple[int, int | None]:
+    try:
+        first = 0 if offer.valid_from is None else parse_time_ms(offer.valid_from)
+        last = None if offer.valid_to is None else parse_time_ms(offer.valid_to)
+    except ValueError as error:
+        raise ReleaseError("offers", offer.offer, str(error)) from None
+    return first, last
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
