@@ -1,0 +1,142 @@
+"""The design of a fit: bins from data, and the columns whose coefficients become a scorecard's tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from opportune.core.models import FeatureTable, FeatureType, TrainingSet
+
+BINS_MAX = 6
+CATEGORIES_MAX = 16
+CATEGORY_ROWS_MIN = 25
+
+_TYPES: dict[str, FeatureType] = {"bool": "bool", "int": "numeric", "double": "numeric", "string": "category"}
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """How far one block of coefficients may be from 0, as standard deviations of a normal prior in log-odds.
+
+    `constant` is of the block's base, `rank` of a numeric feature's trend over its bins, `bin` of single bins.
+    """
+
+    constant: float
+    rank: float
+    bin: float
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """Columns shared by all blocks: a constant, a trend per numeric feature, an indicator per (feature, bin).
+
+    `values` is (rows, columns), before scaling; `kinds` says for each column which part of a Spread it takes;
+    `bins` is (rows, features); `shares` are the shares of rows per bin of each feature.
+    """
+
+    tables: tuple[FeatureTable, ...]
+    values: NDArray[np.float64]
+    kinds: tuple[str, ...]
+    bins: NDArray[np.intp]
+    ranks: tuple[NDArray[np.float64] | None, ...]
+    shares: tuple[NDArray[np.float64], ...]
+
+    def scales(self, spread: Spread) -> NDArray[np.float64]:
+        return np.array([{"constant": spread.constant, "rank": spread.rank, "bin": spread.bin}[k] for k in self.kinds])
+
+
+def feature_tables(examples: TrainingSet) -> tuple[FeatureTable, ...]:
+    """Bins from the rows: quantiles of numbers, the frequent among texts. A feature that never varies is left out."""
+    found = []
+    for index, (name, type_) in enumerate(zip(examples.feature_names, examples.feature_types, strict=True)):
+        values = [row.values[index] for row in examples.examples]
+        table = _table(name, _TYPES[type_], values)
+        if len({table.bin_of(value) for value in values}) > 1:
+            found.append(table)
+    return tuple(found)
+
+
+def columns_of(tables: Sequence[FeatureTable], examples: TrainingSet) -> Columns:
+    """The rows as columns; one trend column per numeric feature with three bins or more."""
+    place = {name: index for index, name in enumerate(examples.feature_names)}
+    rows = examples.examples
+    parts: list[NDArray[np.float64]] = [np.ones((len(rows), 1))]
+    kinds, ranks, shares = ["constant"], [], []
+    bins = np.zeros((len(rows), len(tables)), dtype=np.intp)
+    for index, table in enumerate(tables):
+        at = place[table.name]
+        bins[:, index] = [table.bin_of(row.values[at]) for row in rows]
+        share = np.bincount(bins[:, index], minlength=table.bin_count) / len(rows)
+        rank = _rank(share) if table.type == "numeric" and len(table.edges) > 1 else None
+        if rank is not None:
+            parts.append(rank[bins[:, index]][:, None])
+            kinds.append("rank")
+        parts.append(np.eye(table.bin_count)[bins[:, index]])
+        kinds.extend(["bin"] * table.bin_count)
+        ranks.append(rank)
+        shares.append(share)
+    return Columns(tuple(tables), np.hstack(parts), tuple(kinds), bins, tuple(ranks), tuple(shares))
+
+
+def tables_from(columns: Columns, coefficients: NDArray[np.float64]) -> tuple[float, list[NDArray[np.float64]]]:
+    """A block's coefficients (scaled back) as a base and parts per bin, centred on the average row.
+
+    A bin without rows gets 0: whoever falls into it is taken for the average.
+    """
+    base, at = float(coefficients[0]), 1
+    parts = []
+    for table, rank, share in zip(columns.tables, columns.ranks, columns.shares, strict=True):
+        part = np.zeros(table.bin_count)
+        if rank is not None:
+            part += coefficients[at] * rank
+            at += 1
+        part += coefficients[at : at + table.bin_count]
+        at += table.bin_count
+        middle = float(share @ part)
+        base += middle
+        parts.append(np.where(share > 0, part - middle, 0.0))
+    return base, parts
+
+
+def _table(name: str, type_: FeatureType, values: Sequence[object]) -> FeatureTable:
+    if type_ == "bool":
+        return FeatureTable(name, type_)
+    if type_ == "category":
+        counts = Counter(value for value in values if isinstance(value, str))
+        frequent = [value for value, rows in counts.items() if rows >= CATEGORY_ROWS_MIN]
+        kept = sorted(frequent, key=lambda value: (-counts[value], value))[:CATEGORIES_MAX]
+        return FeatureTable(name, type_, categories=tuple(sorted(kept)))
+    numbers = np.array([float(v) for v in values if isinstance(v, float | int) and v == v])
+    return FeatureTable(name, type_, edges=_edges(numbers))
+
+
+def _edges(numbers: NDArray[np.float64]) -> tuple[float, ...]:
+    """Edges halfway between neighbouring values, near the quantiles, with 6 significant digits."""
+    distinct = np.unique(numbers)
+    if len(distinct) < 2:
+        return ()
+    if len(distinct) <= BINS_MAX:
+        cuts = (distinct[:-1] + distinct[1:]) / 2.0
+    else:
+        wanted = np.quantile(numbers, np.arange(1, BINS_MAX) / BINS_MAX)
+        above = np.clip(np.searchsorted(distinct, wanted, side="right"), 1, len(distinct) - 1)
+        cuts = (distinct[above - 1] + distinct[above]) / 2.0
+    return tuple(sorted({float(f"{cut:.6g}") for cut in cuts}))
+
+
+def _rank(share: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each bin's place among the known values, as a number of mean 0 and deviation 1; missing is in the middle."""
+    known = share.copy()
+    known[0] = 0.0
+    total = float(known.sum())
+    if total <= 0.0:
+        return np.zeros_like(share)
+    known /= total
+    place = np.cumsum(known) - known / 2.0
+    middle = float(known @ place)
+    deviation = float(np.sqrt(known @ (place - middle) ** 2)) or 1.0
+    found: NDArray[np.float64] = (place - middle) / deviation
+    found[0] = 0.0
+    return found
