@@ -56,9 +56,9 @@ class Offer(Document):
     margin: float
     treatments: Mapping[str, Treatment]
     owner: str
+    prior: Prior
     risk: Risk = "low"
     purpose: str = "marketing"
-    prior: Prior
     requires: str = "true"
     requires_reason: str = "the customer does not meet what the offer requires"
     contact_cost: float = 0.0

@@ -71,12 +71,16 @@ class SignalMapping(Document):
 
 
 class Source(Document):
-    """A system signals come from: its tables or payload files, and how they map to canonical signals."""
+    """A system signals come from: its tables or payload files, and how they map to canonical signals.
+
+    Tables named in `optional` may be absent: the mappings that read them then give nothing.
+    """
 
     source: str
     title: str
     owner: str
     tables: Mapping[str, str]
+    optional: tuple[str, ...] = ()
     signals: tuple[SignalMapping, ...]
 
 
