@@ -1,4 +1,4 @@
-"""Cells without a window: what one feature keeps since ever, as bytes that come out the same for any order of arrival.
+"""Cells without tiles: what a feature keeps, as bytes that come out the same for any order of arrival.
 
 Every cell starts with the time of the newest signal that fed it (8 bytes, little endian). A read at a time before
 that cannot know the value then, and answers UNKNOWN: never a value with the future in it.
@@ -144,9 +144,13 @@ def _text(raw: bytes) -> str:
 def value_codec(type_: str) -> tuple[Callable[[object], bytes], Callable[[bytes], object]]:
     """How a value of a type becomes bytes and comes back."""
     if type_ == "string":
-        return lambda value: value.encode("utf-8", "surrogatepass"), _text  # type: ignore[attr-defined]
+        return lambda value: value.encode("utf-8", "surrogatepass"), _text
     form = Struct({"bool": "<?", "int": "<q", "double": "<d"}[type_])
     return form.pack, lambda raw: form.unpack(raw)[0]
+
+
+def _name(signal_id: str) -> bytes:
+    return signal_id.encode("utf-8", "surrogatepass")[:255]
 
 
 def picked_folder(aggregate: str, type_: str) -> Fold:
@@ -160,15 +164,13 @@ def picked_folder(aggregate: str, type_: str) -> Fold:
     def fold_last(cell: bytes | None, at_ms: int, signal_id: str, value: object) -> bytes:
         if cell is not None:
             newest_ms, size = _PICKED.unpack_from(cell)
-            if newest_ms > at_ms or (
-                newest_ms == at_ms and cell[9 : 9 + size] >= signal_id.encode("utf-8", "surrogatepass")[:255]
-            ):
+            if newest_ms > at_ms or (newest_ms == at_ms and cell[9 : 9 + size] >= _name(signal_id)):
                 return cell
-        name = signal_id.encode("utf-8", "surrogatepass")[:255]
+        name = _name(signal_id)
         return _PICKED.pack(at_ms, len(name)) + name + encode(value)
 
     def fold_first(cell: bytes | None, at_ms: int, signal_id: str, value: object) -> bytes:
-        newest_ms, name = at_ms, signal_id.encode("utf-8", "surrogatepass")[:255]
+        newest_ms, name = at_ms, _name(signal_id)
         if cell is not None:
             newest_ms, size = _PICKED.unpack_from(cell)
             kept_ms = _TIME.unpack_from(cell, 9 + size)[0]
@@ -198,10 +200,8 @@ def picked_reader(aggregate: str, type_: str, window: tuple[int, int] | None) ->
 
 def fingerprint(value: object) -> int:
     """64 bits that stand for a value in a `distinct` cell, so that the value itself is not kept."""
-    return int.from_bytes(
-        blake2b(f"{type(value).__name__}:{value!r}".encode("utf-8", "surrogatepass"), digest_size=8).digest(),
-        "little",
-    )
+    text = f"{type(value).__name__}:{value!r}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
 def distinct_folder(hop_ms: int | None, distinct_max: int) -> Fold:

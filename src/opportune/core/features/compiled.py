@@ -117,7 +117,7 @@ def fold_steps(
 def joint_fold(
     releases: Sequence[CompiledViews],
 ) -> Callable[[str, EntityFeatures | None, str, str, int, Data], EntityFeatures | None]:
-    """One fold for several releases that share states (live and canary): a feature common to both is folded once."""
+    """One fold for several releases that share states (live and canary): what both have is folded once."""
     merged: dict[tuple[str, str], dict[str, tuple[str, Take, Fold]]] = {}
     for release in releases:
         for about, steps in release.steps.items():

@@ -60,10 +60,8 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return (self.sources,) if isinstance(self.sources, str) else self.sources
 
 
-class TestSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ViewSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A signal of a view's test; `id` defaults to its position in the list."""
-
-    __test__ = False  # not a test case for pytest
 
     type: str
     at: Annotated[datetime, msgspec.Meta(tz=True)]
@@ -75,7 +73,7 @@ class ViewTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """These signals, this read, these values (`null` expects a missing value)."""
 
     name: str
-    signals: tuple[TestSignal, ...] = ()
+    signals: tuple[ViewSignal, ...] = ()
     read_at: Annotated[datetime, msgspec.Meta(tz=True)]
     expect: Mapping[str, Scalar | None]
 

@@ -9,7 +9,15 @@ import msgspec
 
 from opportune.core.features import cells, tiles
 from opportune.core.features.cells import DISTINCT_MAX, Fold, Read
-from opportune.core.features.documents import DAY_MS, HOUR_MS, MINUTE_MS, FeatureError, FeatureSpec, FeatureView
+from opportune.core.features.documents import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    FeatureError,
+    FeatureSpec,
+    FeatureView,
+    Scalar,
+)
 from opportune.core.features.documents import duration_ms as parse_duration
 from opportune.core.features.takes import TAKES, Payload, Take, nearest, take_summand
 
@@ -22,11 +30,12 @@ HOPS_MS: Final = tuple(
 )
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 VIEW_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-RESERVED: Final = frozenset(
+_RESERVED_WORDS: Final = (
     "as break const continue else false for function if import in let loop null package namespace return true "
     "var void while data offer customer account context channel moment bool int uint double string bytes list map "
-    "type dyn has all exists exists_one filter size timestamp duration matches".split()
+    "type dyn has all exists exists_one filter size timestamp duration matches"
 )
+RESERVED: Final = frozenset(_RESERVED_WORDS.split(" "))
 TYPES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "count": ("int",),
     "distinct": ("int",),
@@ -65,7 +74,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How a feature is kept and read; `fold`, `read` and `takes` (by signal type) are there unless it is derived."""
+    """How a feature is kept and read; `fold`, `read` and `takes` (by signal type) are empty when derived."""
 
     feature: Feature
     spec: FeatureSpec
@@ -208,7 +217,7 @@ class Planner:
     def distinct_max(self) -> int:
         count = self.spec.distinct_max if self.spec.distinct_max is not None else DISTINCT_MAX
         if not 1 <= count <= DISTINCT_MAX:
-            message = f"`{count}` is outside 1 to {DISTINCT_MAX}: distinct counts are exact up to {DISTINCT_MAX} and stop there"
+            message = f"`{count}` is outside 1 to {DISTINCT_MAX}: larger counts would have to be approximate"
             raise self.error("distinct_max", message)
         return count
 
@@ -222,14 +231,15 @@ class Planner:
         payload = Payload(self.view.view, self.spec.id, signal, fields)
         return payload.take(self.spec.where, self.spec.value, convert, wanted)
 
-    def default(self, type_: str) -> Any:
+    def default(self, type_: str) -> Scalar | None:
         default = self.spec.default
         if default is None:
             return None
-        fits = TAKES[type_](default) if type_ != "int" or type(default) is int else None
+        fits: Any = TAKES[type_](default) if type_ != "int" or type(default) is int else None
         if fits is None:
             raise self.error("default", f"`{default}` is no {type_}: change it or the `type`")
-        return fits
+        accepted: Scalar = fits
+        return accepted
 
     def key(self, type_: str, window: tuple[int, int] | None) -> str:
         """The stable name of the cell: view, version, feature, and a mark of the definition behind the numbers.

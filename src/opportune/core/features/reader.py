@@ -95,10 +95,10 @@ def _derived_lines(
 def _age_lines(index: int, inputs: Sequence[int]) -> list[str]:
     if not inputs:
         return [f" a{index} = None"]
-    lines = [f" a{index} = a{inputs[0]}"]
-    for each in inputs[1:]:
-        lines.append(f" if a{each} is not None and (a{index} is None or a{each} > a{index}): a{index} = a{each}")
-    return lines
+    return [f" a{index} = a{inputs[0]}"] + [
+        f" if a{each} is not None and (a{index} is None or a{each} > a{index}): a{index} = a{each}"
+        for each in inputs[1:]
+    ]
 
 
 def _absent(plan: Plan, inputs: Sequence[int]) -> Callable[[list[int]], object]:
@@ -125,7 +125,9 @@ def _finisher(
 
     def spread(stale: list[int]) -> set[int]:
         found = set(stale)
-        found.update(index for index, inputs in rests_on if not found.isdisjoint(inputs) and not found.add(index))  # type: ignore[func-returns-value]
+        for index, inputs in rests_on:
+            if not found.isdisjoint(inputs):
+                found.add(index)
         return found
 
     def finish(

@@ -20,7 +20,7 @@ class EntityFeatures(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class _Unread(dict[str, bytes]):
     """Answers every key with a cell that no read can use."""
 
-    def get(self, key: str, default: object = None) -> bytes:  # type: ignore[override]  # one answer for all
+    def get(self, key: str, default: object = None) -> bytes:
         return UNREADABLE_CELL
 
 

@@ -10,7 +10,7 @@ from opportune.core.features.documents import FeatureError
 
 Data = Mapping[str, Any]
 Take = Callable[[Data], object]
-"""Payload -> the value to fold, or None when the signal does not count or its value is missing or of a wrong type."""
+"""Payload -> the value to fold; None when the signal does not count, or its value is missing or no such type."""
 
 _PREFIX = "data."
 _INFINITY = float("inf")
@@ -50,8 +50,10 @@ def take_string(value: object) -> object:
 
 
 def take_any(value: object) -> object:
-    """Any scalar of the four types (`distinct` over a field of type dyn)."""
-    return value if type(value) in (bool, int, float, str) else None
+    """Any scalar of the four types (`distinct` over a field of type dyn); 3.0 is the same as 3."""
+    if type(value) is float:
+        return int(value) if value.is_integer() else take_double(value)
+    return value if type(value) in (bool, int) else take_string(value)
 
 
 TAKES: dict[str, Callable[[object], object]] = {
@@ -78,7 +80,7 @@ class Payload:
         self.variables = {_PREFIX + name: type_ for name, type_ in fields.items()}
 
     def take(self, where: str | None, value: str | None, convert: Callable[[object], object], wanted: str) -> Take:
-        """The take of a feature; `wanted` is the type its aggregate folds (ignored without `value`)."""
+        """The take of a feature; `wanted` is the type its aggregate folds, dyn for any."""
         found = self.value(value, convert, wanted) if value is not None else None
         counts = self.where(where) if where is not None else None
         if counts is None:
@@ -98,6 +100,8 @@ class Payload:
         if type_ not in ACCEPTED[wanted]:
             message = f"`{text}` is {type_} in `{self.signal_type}`, but the feature folds {wanted}"
             raise FeatureError(self.view, self.feature, "value", f"{message}: change `type` or the expression")
+        if wanted == "dyn":
+            convert = TAKES[type_]
         return lambda data: convert(get(data))
 
     def where(self, text: str) -> Callable[[Data], object]:
