@@ -80,8 +80,8 @@ class Source(Document):
     title: str
     owner: str
     tables: Mapping[str, str]
-    optional: tuple[str, ...] = ()
     signals: tuple[SignalMapping, ...]
+    optional: tuple[str, ...] = ()
 
 
 class Scenario(Document):
@@ -89,12 +89,12 @@ class Scenario(Document):
 
     scenario: str
     moment: str
+    expect: Expectation
     channels: tuple[str, ...] = ()
     at: str = "2026-11-02T10:00:00Z"
     features: Mapping[str, Any] = {}
     consents: Mapping[str, str] = {}
     context: Mapping[str, Any] = {}
-    expect: Expectation
 
 
 class Expectation(Document):
@@ -115,14 +115,14 @@ class App(Document):
     """
 
     project: str
+    moments: tuple[Moment, ...]
+    holdout: Holdout
     currency: str = "EUR"
     timezone: str = "UTC"
     region: str = "eu"
-    holdout: Holdout
     exploration: Exploration = msgspec.field(default_factory=Exploration)
     confidence_min: Mapping[Risk, float] = {}
     offer_attributes: Mapping[str, Literal["bool", "int", "double", "string"]] = {}
-    moments: tuple[Moment, ...]
 
 
 class Playbook(Document):
