@@ -1,0 +1,145 @@
+"""Step 8, answer: what the caller gets, with a signed grant for what may be presented."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.explain import RuleFired, rules_fired, words
+from opportune.core.decisions.records import DecisionRecord
+from opportune.core.signals import format_time
+
+Sign = Callable[[bytes], bytes]
+RULES_SHOWN_MAX = 5
+
+
+class OfferShown(msgspec.Struct, frozen=True):
+    """The offer as it may be presented: nothing else of it is promised."""
+
+    id: str
+    title: str
+    kind: str
+    price: float
+    currency: str
+    per: str
+    headline: str
+    body: str
+    action: str
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to a question. `recorded` is false only for previews."""
+
+    decision_id: str
+    disposition: str
+    reason: str
+    release: str
+    moment: str
+    customer: str
+    offer: OfferShown | None
+    channel: str | None
+    explanation: Mapping[str, str]
+    policies: tuple[RuleFired, ...]
+    reasons: tuple[tuple[str, float], ...]
+    action_probability: float
+    budget_ms: int
+    timings_us: Mapping[str, int]
+    confidence: float | None = None
+    grant: str | None = None
+    expires_at: str | None = None
+    model: str | None = None
+    degraded: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    recorded: bool = True
+
+
+def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *, preview: bool = False) -> Answer:
+    """The answer for a record; the grant is signed only for a decision that offers something and is no preview."""
+    result = record.result
+    said = words(brain, record)
+    shown: OfferShown | None = None
+    grant: str | None = None
+    expires_at: str | None = None
+    if result.disposition == "offered" and result.offer is not None and result.channel is not None:
+        shown = _shown(brain, record, result.offer, result.channel)
+        expires_ms = record.seen.at_ms + brain.grant_ttl_ms[result.channel]
+        expires_at = format_time(expires_ms)
+        if sign is not None and not preview:
+            grant = _grant(record, shown, expires_ms, sign)
+    return Answer(
+        decision_id=record.id,
+        disposition=result.disposition,
+        reason=result.reason,
+        release=record.release,
+        moment=record.asked.moment,
+        customer=record.asked.customer,
+        offer=shown,
+        channel=result.channel,
+        explanation={"customer": said.customer, "agent": said.agent, "auditor": said.auditor},
+        policies=rules_fired(brain, record)[:RULES_SHOWN_MAX],
+        reasons=result.why,
+        action_probability=result.action_probability,
+        budget_ms=record.asked.budget_ms,
+        timings_us=dict(record.timings_us),
+        confidence=result.confidence,
+        grant=grant,
+        expires_at=expires_at,
+        model=result.model,
+        degraded=result.degraded,
+        obligations=result.obligations,
+        missing=record.seen.missing,
+        recorded=not preview,
+    )
+
+
+def _shown(brain: Brain, record: DecisionRecord, offer_id: str, channel: str) -> OfferShown:
+    candidate = next(c for c in brain.candidates if c.id == f"{offer_id}@{channel}")
+    offer, treatment = candidate.offer, candidate.treatment
+    values: dict[str, Any] = {"title": offer.title, "price": f"{offer.price.amount:g}", **record.seen.features}
+    return OfferShown(
+        id=offer.offer,
+        title=offer.title,
+        kind=offer.kind,
+        price=offer.price.amount,
+        currency=offer.price.currency,
+        per=offer.price.per,
+        headline=fill(treatment.headline, values),
+        body=fill(treatment.body, values),
+        action=treatment.action,
+    )
+
+
+def fill(text: str, values: Mapping[str, Any]) -> str:
+    """`{name}` becomes the value; a value that is missing leaves a gap that reads well ("your")."""
+    for name, value in values.items():
+        if "{" not in text:
+            break
+        if isinstance(value, float):
+            value = f"{value:.4g}"
+        text = text.replace("{" + name + "}", "your" if value is None else str(value))
+    return text
+
+
+def _grant(record: DecisionRecord, shown: OfferShown, expires_ms: int, sign: Sign) -> str:
+    """`payload.signature`, both base64url without padding; Ed25519 over the payload text."""
+    claims = {
+        "decision": record.id,
+        "customer": record.asked.customer,
+        "offer": shown.id,
+        "channel": record.result.channel,
+        "price": shown.price,
+        "currency": shown.currency,
+        "per": shown.per,
+        "expires_ms": expires_ms,
+    }
+    payload = _b64(msgspec.json.encode(claims))
+    return f"{payload}.{_b64(sign(payload.encode()))}"
+
+
+def _b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()

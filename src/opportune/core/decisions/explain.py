@@ -1,0 +1,257 @@
+"""Explanations: a decision in words for three audiences, and why each candidate did not win."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from opportune.core.catalog import Candidate
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.records import DecisionRecord, Scored
+from opportune.core.policies import Policy, explain
+
+GENERAL_REASONS: Mapping[str, str] = {
+    "asked_channels": "this channel was not asked for, or is not open at this moment",
+    "validity": "the offer is not valid at this time",
+    "no_permit": "no policy permits it: what is not permitted is not offered",
+}
+
+
+class WhyNot(msgspec.Struct, frozen=True):
+    """One candidate's fate. `also` are further rules that held it back; `facts` what the rule looked at."""
+
+    candidate: str
+    offer: str
+    title: str
+    channel: str
+    stage: str
+    rule: str
+    reason: str
+    also: tuple[str, ...]
+    facts: Mapping[str, Any]
+    value: float | None
+    probability: float | None
+    won: bool
+
+
+class Words(msgspec.Struct, frozen=True):
+    """The explanation: safe to show the customer, for an agent, and complete for an auditor."""
+
+    customer: str
+    agent: str
+    auditor: str
+
+
+class RuleFired(msgspec.Struct, frozen=True):
+    """A rule that mattered: its id, version, sentence and how many candidates it held back."""
+
+    id: str
+    version: int
+    stage: str
+    reason: str
+    held_back: int
+
+
+def why_not(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
+    """Every candidate of the release: the winner (stage `chosen`) and the complete why-not of the rest."""
+    stages = [(stage, rule, int(mask, 16)) for stage, rule, mask in record.result.stages]
+    scored = {one.candidate: one for one in record.result.scored}
+    won = _winner(record)
+    return tuple(
+        _fate(brain, record, candidate, stages, scored.get(candidate.id), candidate.id == won)
+        for candidate in brain.candidates
+    )
+
+
+def rules_fired(brain: Brain, record: DecisionRecord) -> tuple[RuleFired, ...]:
+    """The rules that held candidates back, in order, each with its sentence."""
+    found = []
+    asked = brain.mask_of(record.asked.channels)
+    for stage, rule, mask in record.result.stages:
+        held = (int(mask, 16) & asked).bit_count()
+        if held:
+            policy = brain.policies.by_id.get(rule)
+            version = 1 if policy is None else policy.version
+            found.append(RuleFired(rule, version, stage, reason_of(brain, record, rule, policy), held))
+    return tuple(found)
+
+
+def words(brain: Brain, record: DecisionRecord) -> Words:
+    """One paragraph per audience. The customer's names no score, no other offer and no internal rule."""
+    rules = rules_fired(brain, record)
+    return Words(_customer(brain, record), _agent(brain, record, rules), _auditor(brain, record, rules))
+
+
+def reason_of(brain: Brain, record: DecisionRecord, rule: str, policy: Policy | None) -> str:
+    """The sentence of a rule with the values it looked at filled in."""
+    if policy is not None:
+        return explain(policy, _values(record))
+    for limit in brain.limits:
+        if limit.id == rule:
+            return f"{limit.reason} (at most {limit.at_most} per {_days(limit.per_ms)})"
+    if rule.endswith(".quiet_hours"):
+        return "it is quiet hours where the customer is"
+    return GENERAL_REASONS.get(rule, rule)
+
+
+def _fate(
+    brain: Brain,
+    record: DecisionRecord,
+    candidate: Candidate,
+    stages: list[tuple[str, str, int]],
+    scored: Scored | None,
+    won: bool,
+) -> WhyNot:
+    bit = 1 << candidate.index
+    holding = [(stage, rule) for stage, rule, mask in stages if mask & bit]
+    facts: dict[str, Any] = {}
+    if holding:
+        stage, rule = holding[0]
+        policy = brain.policies.by_id.get(rule)
+        reason = reason_of(brain, record, rule, policy)
+        if policy is not None:
+            values = _values(record, candidate)
+            facts = {name: values.get(name) for name in brain.policies.names_of(rule)}
+    elif scored is None:
+        stage, rule, reason = "arbitration", "not_scored", "the decision ended before this was scored"
+    else:
+        stage, rule, reason = _arbitrated(record, scored, won)
+    return WhyNot(
+        candidate=candidate.id,
+        offer=candidate.offer.offer,
+        title=candidate.offer.title,
+        channel=candidate.channel.channel,
+        stage=stage,
+        rule=rule,
+        reason=reason,
+        also=tuple(rule for _, rule in holding[1:]),
+        facts=facts,
+        value=None if scored is None else scored.value,
+        probability=None if scored is None else scored.probability,
+        won=won,
+    )
+
+
+def _arbitrated(record: DecisionRecord, scored: Scored, won: bool) -> tuple[str, str, str]:
+    if won:
+        return "chosen", "chosen", _chosen_reason(record)
+    if scored.probability <= 0.0:
+        return "arbitration", "value", f"worth {scored.value:.2f}: not more than offering nothing"
+    best = max(one.value for one in record.result.scored)
+    if scored.value >= best:
+        return "arbitration", "draw", "was the best, but the draw tried another to keep learning"
+    gap = best - scored.value
+    return "arbitration", "value", f"worth {scored.value:.2f}: {gap:.2f} less than the best"
+
+
+def _chosen_reason(record: DecisionRecord) -> str:
+    result = record.result
+    if result.disposition == "held_out":
+        return "would have been offered, but this customer is in the control group"
+    if result.disposition == "escalated":
+        return "chosen, waiting for a person to look"
+    if result.reason == "EXPLORED":
+        return f"tried to learn, with probability {result.action_probability:.3f}"
+    return f"the highest value of what is allowed: {result.value:.2f}"
+
+
+def _winner(record: DecisionRecord) -> str | None:
+    result = record.result
+    if result.offer is not None and result.channel is not None:
+        return f"{result.offer}@{result.channel}"
+    return result.would
+
+
+def _customer(brain: Brain, record: DecisionRecord) -> str:
+    result = record.result
+    if result.disposition != "offered" or result.offer is None:
+        return "There is nothing we would like to suggest right now."
+    candidate = next(c for c in brain.candidates if c.id == _winner(record))
+    facts = [_fact(name, record.seen.features.get(name)) for name, part in result.why if part > 0][:2]
+    because = f" because {' and '.join(facts)}" if facts else ""
+    return f"We suggest {candidate.offer.title}{because}. You can say no, and we will not ask again soon."
+
+
+def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -> str:
+    result = record.result
+    if result.disposition in ("fallback", "shed"):
+        return f"Offer nothing now: the system answered with its safe default ({result.reason})."
+    if result.offer is None and result.would is None:
+        why = f" Mainly: {rules[0].reason}." if rules else ""
+        return f"Offer nothing now ({result.reason}).{why}"
+    title = next(c.offer.title for c in brain.candidates if c.id == _winner(record))
+    if result.disposition == "held_out":
+        return "Offer nothing now: this customer is in the control group that shows what offers are worth."
+    head = f"Offer {title}" if result.disposition == "offered" else f"Ask for a review before offering {title}"
+    facts = [_fact(name, record.seen.features.get(name)) for name, part in result.why if part > 0]
+    because = f" What speaks for it: {', '.join(facts)}." if facts else ""
+    sure = "" if result.confidence is None else f" Confidence {result.confidence:.0%}."
+    return f"{head}.{because}{sure}"
+
+
+def _auditor(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -> str:
+    result = record.result
+    asked = brain.mask_of(record.asked.channels).bit_count()
+    parts = [
+        f"Decision {record.id} under release {record.release} at moment {record.asked.moment}: "
+        f"{result.disposition} ({result.reason}).",
+        f"{asked} candidates were asked for, {len(result.scored)} were allowed and scored.",
+    ]
+    if rules:
+        held = "; ".join(f"{rule.id} v{rule.version} held back {rule.held_back}: {rule.reason}" for rule in rules)
+        parts.append(f"Rules: {held}.")
+    if (won := _winner(record)) is not None:
+        parts.append(
+            f"Chosen {won} of value {result.value:.2f} {brain.app.currency} with action probability "
+            f"{result.action_probability:.4f}; model {result.model or 'none (owner’s prior)'}."
+        )
+    if result.skipped:
+        parts.append(f"Skipped and reported: {', '.join(policy for policy, _, _ in result.skipped)}.")
+    if result.degraded:
+        parts.append(f"Degraded: {', '.join(result.degraded)}.")
+    if record.seen.missing:
+        parts.append(f"Missing: {', '.join(record.seen.missing)}.")
+    return " ".join(parts)
+
+
+def _values(record: DecisionRecord, candidate: Candidate | None = None) -> dict[str, Any]:
+    seen = record.seen
+    values: dict[str, Any] = dict(seen.features)
+    values.update({f"context.{name}": value for name, value in record.asked.context.items()})
+    values["moment.id"] = record.asked.moment
+    values["local_hour"] = seen.local_minute // 60
+    values["account_known"] = seen.account is not None
+    values["now"] = seen.at_ms
+    if candidate is not None:
+        offer = candidate.offer
+        values.update({f"offer.{name}": value for name, value in offer.attributes.items()})
+        values.update(
+            {
+                "offer.id": offer.offer,
+                "offer.kind": offer.kind,
+                "offer.price": offer.price.amount,
+                "offer.margin": offer.margin,
+                "offer.risk": offer.risk,
+                "offer.purpose": offer.purpose,
+                "channel.id": candidate.channel.channel,
+                "channel.kind": candidate.channel.kind,
+                "consent.status": seen.consents.get(f"{offer.purpose}/{candidate.channel.channel}"),
+            }
+        )
+    return values
+
+
+def _fact(name: str, value: object) -> str:
+    words_ = name.replace("_", " ")
+    if value is None:
+        return f"{words_} is not known"
+    if isinstance(value, bool):
+        return words_ if value else f"not {words_}"
+    return f"{words_} is {value:.4g}" if isinstance(value, float) else f"{words_} is {value}"
+
+
+def _days(ms: int) -> str:
+    days = ms / 86_400_000
+    return f"{days:g} days" if days >= 1 else f"{ms / 3_600_000:g} hours"

@@ -1,0 +1,54 @@
+"""Step 2, snapshot: what a decision sees of a customer and an account at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from opportune.core.contacts import counting
+from opportune.core.customers import Account, Person, consent_key, consent_status
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.records import Seen
+
+
+def see(
+    brain: Brain, person: Person, account: Account | None, channels: Sequence[str], now_ms: int
+) -> Seen:
+    """Features with their ages, consent, contacts and local time; nothing is looked up after this."""
+    vector = brain.views.read(
+        person.features, None if account is None else account.features, now_ms
+    )
+    names = brain.views.names
+    consents = {
+        consent_key(purpose, channel): consent_status(person.consents, purpose, channel, now_ms)
+        for purpose in brain.purposes
+        for channel in channels
+    }
+    return Seen(
+        at_ms=now_ms,
+        account=person.account,
+        unit=person.account or person.id,
+        features=dict(zip(names, vector.values, strict=True)),
+        ages_ms={name: age for name, age in zip(names, vector.ages_ms, strict=True) if age is not None},
+        consents=consents,
+        contacts=counting(person, account, now_ms),
+        local_minute=local_minute(now_ms, str(person.traits.get("timezone") or brain.app.timezone)),
+        stale=vector.stale,
+        missing=vector.missing,
+    )
+
+
+def local_minute(now_ms: int, zone: str) -> int:
+    """The minute of the local day, daylight saving included; UTC for a zone nobody knows."""
+    moment = datetime.fromtimestamp(now_ms / 1000, _zone(zone))
+    return moment.hour * 60 + moment.minute
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return UTC

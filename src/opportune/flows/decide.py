@@ -1,0 +1,292 @@
+"""The life of a decision: one question, one recorded answer, inside a latency budget.
+
+1. admit: priority class, concurrency limit; over it the answer is a recorded `shed`
+2. snapshot: customer, account, consent, features with ages, contacts, at one instant
+3. assign: universal hold-out
+4. shortlist: channels, validity, policies, limits; each dropped candidate keeps its reason
+5. score: the model, or the owner's priors when it is missing, broken or late (said so)
+6. choose: value, exploration, hold-out, gate
+7. record: decision, contact reservation, review and ledger entry in one commit, before the answer
+8. answer: offer, signed grant, explanation, reasons, timings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from opportune.core.catalog import Moment
+from opportune.core.contacts import with_contact
+from opportune.core.customers import Account, Contact, Person
+from opportune.core.decisions.answers import Answer, answer_of
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.kernel import run
+from opportune.core.decisions.questions import Question, QuestionError, check_question
+from opportune.core.decisions.records import (
+    RECORD_VERSION,
+    Asked,
+    DecisionRecord,
+    Result,
+    Seen,
+    decode_record,
+    encode_record,
+)
+from opportune.core.decisions.snapshot import see
+from opportune.core.ledger import commitment, entry
+from opportune.flows.admission import Gate
+from opportune.ports import Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
+
+FALLBACK_RESERVE_US = 2_000
+"""Left of the budget for recording and answering: later than this, no step of the kernel begins."""
+
+Done = Callable[[Answer | BaseException], None]
+
+
+class LiveProbe:
+    """Measures each step; a step that would begin past the deadline gets the fault `late`."""
+
+    def __init__(self, clock: Clock, start_us: int, budget_ms: int, admitted: bool) -> None:
+        self._tick = clock.tick_us
+        self.start_us = start_us
+        self.deadline_us = start_us + budget_ms * 1000 - FALLBACK_RESERVE_US
+        self._admitted = admitted
+        self._open = ("admit", start_us)
+        self.timings_us: list[tuple[str, int]] = []
+        self.faults: list[str] = []
+
+    def before(self, step: str) -> str | None:
+        now_us = self.begin(step)
+        if step == "assign" and not self._admitted:
+            return self._fault(step, "open")
+        if now_us > self.deadline_us and step != "assign":
+            return self._fault(step, "late")
+        return None
+
+    def begin(self, step: str) -> int:
+        """Ends the step before and begins this one; returns the tick."""
+        now_us = self._tick()
+        name, since_us = self._open
+        self.timings_us.append((name, now_us - since_us))
+        self._open = (step, now_us)
+        return now_us
+
+    def _fault(self, step: str, fault: str) -> str:
+        self.faults.append(f"{step}:{fault}")
+        return fault
+
+
+class RecordedProbe:
+    """Repeats the faults of a recorded decision; measures nothing."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        self._faults = dict(fault.split(":", 1) for fault in faults)
+
+    def before(self, step: str) -> str | None:
+        return self._faults.get(step)
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A decision between choosing and recording. `guards` are the versions of what it rested on."""
+
+    record: DecisionRecord
+    encoded: bytes
+    salt: bytes
+    guards: tuple[int, int]
+
+
+class Decide(msgspec.Struct, frozen=True):
+    """The ports and the live release's brain that this flow needs."""
+
+    records: Records
+    vault: Vault
+    clock: Clock
+    gate: Gate
+    pulse: Pulse
+    brain: Callable[[], Brain]
+    brain_of: Callable[[str], Brain]
+
+    def submit(self, question: Question, done: Done) -> None:
+        """Decides; `done` gets the answer when it is durable. QuestionError (nothing written) and StoreFull are
+        raised at once."""
+        start_us = self.clock.tick_us()
+        brain = self.brain()
+        # 1. admit
+        moment, channels = check_question(brain, question)
+        admitted = self.gate.enter(moment.priority)
+        try:
+            self._submit(brain, moment, channels, question, start_us, admitted, done)
+        except BaseException:
+            if admitted:
+                self.gate.leave()
+            raise
+
+    def preview(self, question: Question) -> Answer:
+        """The answer that would be given now; writes nothing, reserves nothing, counts nowhere."""
+        start_us = self.clock.tick_us()
+        brain = self.brain()
+        moment, channels = check_question(brain, question)
+        person, account = self._who(question)
+        asked = _asked(question, moment, channels, person)
+        probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted=True)
+        made = self._make(brain, asked, person, account, self.clock.new_id(), probe)
+        return answer_of(brain, made.record, preview=True)
+
+    def _submit(
+        self,
+        brain: Brain,
+        moment: Moment,
+        channels: tuple[str, ...],
+        question: Question,
+        start_us: int,
+        admitted: bool,
+        done: Done,
+    ) -> None:
+        person, account = self._who(question)
+        asked = _asked(question, moment, channels, person)
+        probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted)
+        decision_id = self.clock.new_id()
+        made = self._make(brain, asked, person, account, decision_id, probe)
+        answer = answer_of(brain, made.record, self.vault.sign)
+        submitted_us = self.clock.tick_us()
+
+        def work(tx: Transaction) -> Answer:
+            return self._record(tx, brain, asked, made, answer, probe)
+
+        def recorded(outcome: Answer | BaseException) -> None:
+            if admitted:
+                self.gate.leave()
+            if isinstance(outcome, BaseException):
+                done(outcome)
+                return
+            now_us = self.clock.tick_us()
+            self.pulse.record(
+                made.record.seen.at_ms, now_us - start_us, outcome.disposition, outcome.decision_id,
+                now_us - submitted_us,
+            )
+            done(outcome)
+
+        self.records.submit(work, recorded)
+
+    def _who(self, question: Question) -> tuple[Person, Account | None]:
+        customer = question.customer.id
+        if customer is None:
+            assert question.customer.email is not None
+            customer = self.records.customer_by(self.vault.identifier("email", question.customer.email))
+        person = None if customer is None else self.records.person(customer)
+        if person is None:
+            message = "no signal has named this customer yet: send one first, or check the id"
+            raise QuestionError("unknown_customer", "customer", message)
+        account = None if person.account is None else self.records.account(person.account)
+        return person, account
+
+    def _make(
+        self, brain: Brain, asked: Asked, person: Person, account: Account | None, id_: str, probe: LiveProbe
+    ) -> Made:
+        # 2. snapshot
+        probe.begin("snapshot")
+        seen = see(brain, person, account, asked.channels, self.clock.now_ms())
+        # 3. to 6.
+        result = self._run(brain, asked, seen, id_, probe)
+        probe.begin("record")
+        record = DecisionRecord(
+            RECORD_VERSION, id_, brain.release, brain.app.region, asked, seen,
+            tuple(probe.faults), tuple(probe.timings_us), result,
+        )
+        guards = (person.guard, 0 if account is None else account.guard)
+        return Made(record, encode_record(record), self.clock.salt(), guards)
+
+    def _run(self, brain: Brain, asked: Asked, seen: Seen, id_: str, probe: LiveProbe) -> Result:
+        try:
+            return run(brain, asked, seen, id_, probe)
+        except Exception:  # noqa: BLE001  # INVARIANT: a failure in steps 3 to 6 is a recorded safe default
+            probe.faults[:] = ["shortlist:failed"]
+            return run(brain, asked, seen, id_, RecordedProbe(("shortlist:failed",)))
+
+    def _record(
+        self, tx: Transaction, brain: Brain, asked: Asked, made: Made, answer: Answer, probe: LiveProbe
+    ) -> Answer:
+        # 7. record
+        if asked.key is not None and (known := tx.decision_by_key(asked.key)) is not None:
+            return self._again(asked, known)
+        person = tx.person(asked.customer)
+        assert person is not None
+        account = None if person.account is None else tx.account(person.account)
+        guards = (person.guard, 0 if account is None else account.guard)
+        if guards != made.guards:
+            # INVARIANT: consent and limits hold at the commit, not only at the snapshot.
+            again = LiveProbe(self.clock, probe.start_us, asked.budget_ms, admitted=not _was_shed(made))
+            made = self._make(brain, asked, person, account, made.record.id, again)
+            answer = answer_of(brain, made.record, self.vault.sign)
+        self._reserve(tx, brain, made.record, person, account)
+        self._write(tx, made)
+        return answer
+
+    def _again(self, asked: Asked, known: StoredDecision) -> Answer:
+        record = decode_record(known.record)
+        if record.asked != asked:
+            message = "this `idempotency_key` was used for another question: use a new one"
+            raise QuestionError("idempotency_conflict", "idempotency_key", message)
+        return answer_of(self.brain_of(record.release), record, self.vault.sign)
+
+    def _reserve(
+        self, tx: Transaction, brain: Brain, record: DecisionRecord, person: Person, account: Account | None
+    ) -> None:
+        result = record.result
+        if result.disposition != "offered" or result.offer is None or result.channel is None:
+            return
+        at_ms = record.seen.at_ms
+        expires_ms = at_ms + brain.grant_ttl_ms[result.channel]
+        contact = Contact(record.id, result.offer, result.channel, at_ms, expires_ms)
+        keep_ms = brain.contact_keep_ms
+        replace = msgspec.structs.replace
+        contacts = with_contact(person.contacts, contact, keep_ms)
+        tx.put_person(replace(person, contacts=contacts, guard=person.guard + 1))
+        if account is not None:
+            contacts = with_contact(account.contacts, contact, keep_ms)
+            tx.put_account(replace(account, contacts=contacts, guard=account.guard + 1))
+
+    def _write(self, tx: Transaction, made: Made) -> None:
+        record, result = made.record, made.record.result
+        leaf = tx.append_leaf(
+            entry(
+                entry_id=record.id,
+                ts_ms=record.seen.at_ms,
+                kind="decision",
+                region=record.region,
+                actor="decide",
+                release=record.release,
+                commit=commitment(made.salt, made.encoded),
+                codes={"disposition": result.disposition, "reason": result.reason},
+            )
+        )
+        tx.put_decision(
+            StoredDecision(
+                id=record.id, at_ms=record.seen.at_ms, customer=record.asked.customer,
+                account=record.seen.account, unit=record.seen.unit, moment=record.asked.moment,
+                release=record.release, disposition=result.disposition, offer=result.offer,
+                channel=result.channel, holdout=result.holdout,
+                total_us=sum(micros for _, micros in record.timings_us),
+                record=made.encoded, salt=made.salt, leaf=leaf, key=record.asked.key,
+            )
+        )
+        if result.disposition == "escalated":
+            tx.put_review(
+                Review(record.id, record.id, record.asked.customer, record.seen.at_ms, result.reason)
+            )
+
+
+def _asked(question: Question, moment: Moment, channels: tuple[str, ...], person: Person) -> Asked:
+    key = question.idempotency_key
+    return Asked(
+        customer=person.id,
+        moment=question.moment,
+        channels=channels,
+        context=question.context,
+        budget_ms=question.budget_ms or moment.budget_ms,
+        key=None if key is None else f"{person.id}/{key}",
+    )
+
+
+def _was_shed(made: Made) -> bool:
+    return made.record.result.disposition == "shed"
