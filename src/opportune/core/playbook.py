@@ -13,7 +13,7 @@ from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract
 
 
-class Holdout(Document):
+class Holdout(Document, frozen=True, kw_only=True):
     """The control group that never gets an offer: a share of units (accounts, or people without one)."""
 
     share: float = 0.1
@@ -33,7 +33,7 @@ class Exploration(Document):
     floor: float = 0.02
 
 
-class ModelSpec(Document):
+class ModelSpec(Document, frozen=True, kw_only=True):
     """What a model should learn: which offers' effect, from which features, judged by which gates.
 
     `assigned` and `converted` name the signal types that say who was offered what and who then bought;
