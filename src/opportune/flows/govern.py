@@ -1,0 +1,93 @@
+"""The life of a release: made from a playbook and its models, promoted, rolled back; every step in the ledger.
+
+1. encode playbook and models as a manifest; its hash is the release's name
+2. compile it: what does not compile is never stored
+3. store it once, with its ledger entry
+4. promote: move the live pointer, with who and why; rolling back is promoting the one before
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opportune.core.ledger import commitment, entry
+from opportune.core.models import Scorecard
+from opportune.core.playbook import Playbook
+from opportune.core.releases import Release, compile_release, encode_manifest
+from opportune.ports import Clock, Records, StoredRelease, Transaction, Vault
+
+
+class GovernError(ValueError):
+    """A step that cannot be taken, in words."""
+
+
+def make_release(
+    records: Records,
+    vault: Vault,
+    clock: Clock,
+    playbook: Playbook,
+    cards: Sequence[Scorecard] = (),
+    note: str = "",
+) -> Release:
+    """Steps 1 to 3. The same content gives the same release, stored once."""
+    # 1. encode
+    manifest = encode_manifest(playbook, cards)
+    # 2. compile
+    release = compile_release(manifest)
+    # 3. store
+    if records.release(release.hash) is None:
+        stored = StoredRelease(release.hash, clock.now_ms(), note, manifest)
+        records.run(lambda tx: _store(tx, vault, release, stored))
+    return release
+
+
+def promote(
+    records: Records, vault: Vault, clock: Clock, region: str, hash_: str, actor: str, why: str
+) -> None:
+    """Step 4: makes a stored release the live one; GovernError when there is no such release."""
+    if records.release(hash_) is None:
+        known = ", ".join(release.hash for release in records.releases()) or "none"
+        raise GovernError(f"no release is called `{hash_}`: there are {known}")
+    at_ms = clock.now_ms()
+
+    def work(tx: Transaction) -> None:
+        tx.set_live(hash_, at_ms, actor, why)
+        tx.append_leaf(
+            entry(
+                entry_id=clock.new_id(),
+                ts_ms=at_ms,
+                kind="promotion",
+                region=region,
+                actor=actor,
+                release=hash_,
+                commit=commitment(vault.commit_salt(f"promotion/{hash_}/{at_ms}"), why.encode()),
+            )
+        )
+
+    records.run(work)
+
+
+def rollback(records: Records, vault: Vault, clock: Clock, region: str, actor: str, why: str) -> str:
+    """Promotes the release that was live before the current one; returns its hash."""
+    history = records.live_history()
+    current = records.live()
+    for _, hash_, _, _ in history:
+        if hash_ != current:
+            promote(records, vault, clock, region, hash_, actor, why)
+            return hash_
+    raise GovernError("there is no earlier release to go back to")
+
+
+def _store(tx: Transaction, vault: Vault, release: Release, stored: StoredRelease) -> None:
+    tx.put_release(stored)
+    tx.append_leaf(
+        entry(
+            entry_id=f"release-{release.hash}",
+            ts_ms=stored.created_ms,
+            kind="release",
+            region=release.region,
+            actor="govern",
+            release=release.hash,
+            commit=commitment(vault.commit_salt(f"release/{release.hash}"), stored.manifest),
+        )
+    )
