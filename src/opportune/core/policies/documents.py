@@ -1,4 +1,4 @@
-"""The documents of policies as code: a policy, its inline tests, the variables it may read, the candidates it judges."""
+"""The documents of policies as code: policy, inline tests, the variables it reads, the candidates it judges."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -13,7 +13,7 @@ VariableKind = Literal["request", "candidate", "channel"]
 
 
 class PolicyError(ValueError):
-    """A policy that does not compile: which policy, which field, where in its expression, the nearest known name."""
+    """A policy that does not compile: policy, field, place in its expression, nearest known name."""
 
     def __init__(
         self, policy: str, field: str, message: str, line: int = 1, column: int = 1, nearest: str | None = None
@@ -45,9 +45,10 @@ class PolicyTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"class_": "class"}):
     """One rule: its effect on the candidates for which `when` is true.
 
-    reason: a plain sentence; `{name}` stands for a variable's value. adjust: a CEL double added to a candidate's value,
-    only with the effect `adjust`. priority: higher ones are named first. valid_from, valid_to: RFC 3339 date-times or
-    dates in UTC; a date in `valid_to` counts to its end, a date-time is the first moment that does not count.
+    reason: a plain sentence; `{name}` stands for a variable's value. adjust: a CEL double added to a candidate's
+    value, only with the effect `adjust`. priority: higher ones are named first. valid_from, valid_to: RFC 3339
+    date-times, or dates in UTC; a date in `valid_to` counts to its end, a date-time is the first moment that does
+    not count.
     """
 
     id: str
@@ -79,7 +80,7 @@ class Variable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CandidateTable(msgspec.Struct, frozen=True):
-    """The candidates of a release: one row each, bit i of every mask is row i; None in a column is a missing value."""
+    """The candidates of a release: bit i of every mask is row i; None in a column is a missing value."""
 
     ids: tuple[str, ...]
     columns: Mapping[str, tuple[object, ...]]

@@ -1,8 +1,8 @@
 """A policy's condition taken apart by what it reads, and its exact evaluation to masks.
 
-Every part answers with two masks over the candidates: where it is true, and where it has no answer (a missing value
-or a failing operation). The rest is false. Absorption is CEL's, bit by bit: false and no answer is false, true or no
-answer is true.
+Every part answers with two masks over the candidates: where it is true, and where it has no answer (a missing
+value or a failing operation). The rest is false. Absorption is CEL's, bit by bit: false and no answer is false,
+true or no answer is true.
 """
 
 from bisect import bisect_left, bisect_right
@@ -299,5 +299,5 @@ def pick(index: Index, value: object) -> int:
     if value != value:
         return 0
     side = bisect_left if index.operator in ("_<_", "_>=_") else bisect_right
-    below = index.prefixes[side(index.keys, value)]  # type: ignore[type-var]
+    below: int = index.prefixes[side(index.keys, value)]  # type: ignore[call-overload]
     return below if index.operator in ("_<_", "_<=_") else index.known ^ below
