@@ -142,7 +142,8 @@ class Records(Protocol):
     def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
         """Runs `work` in one transaction (several units may share one sync); `done` gets its result only when it
         is durable, or the exception, in which case nothing of it was kept. `done` must be quick; it runs on the
-        writer's thread. Raises StoreFull when more than `queue_max` units wait."""
+        writer's thread. `work` has no effect outside its transaction: it may run again before it is kept, when
+        another unit of the same sync had to be taken out. Raises StoreFull when `queue_max` units wait."""
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """`submit` and wait."""
@@ -199,7 +200,14 @@ class StoreFull(Exception):
 
 
 class StoreBroken(Exception):
-    """The disk refused a write: nothing of the unit was kept, and the store refuses work until it is reopened."""
+    """The disk refused a write: the unit is not acknowledged, and the store refuses work until it is reopened.
+
+    Whether a unit whose sync failed is there afterwards is not known before that: its key or id tells.
+    """
+
+
+class Duplicate(Exception):  # noqa: N818 - named for what happened, like its neighbours
+    """A signal's identity or a decision's key is taken: the unit is dropped. Look before you write."""
 
 
 class Ledger(Protocol):
