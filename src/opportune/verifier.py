@@ -254,7 +254,7 @@ class _Audit:
         edges = self._true_edges()
         if edges is None:
             self._say_unfounded()
-        else:
+        elif edges:
             self._descend(edges)
 
     def _read_entries(self) -> None:
@@ -294,7 +294,7 @@ class _Audit:
     def _descend(self, edges: list[Hashes]) -> None:
         """From the signed root down, decide per tile whether the entries or the stored hashes are true."""
         true_rows = [list(row) for row in self.rows]
-        true_rows[0] = edges[0] if edges else []
+        true_rows[0] = edges[0]
         for level in reversed(range(1, self.log.levels)):
             full = len(self.rows[level]) // 256
             true: Hashes = []

@@ -57,14 +57,16 @@ def tile_width(size: int, level: int | None, index: int) -> int:
     return max(0, min(TILE_WIDTH, reach - index * TILE_WIDTH))
 
 
-def encode_bundle(entries: Sequence[bytes]) -> bytes:
-    """Up to 256 entries, each after its length as big-endian uint16; raises if one is over 65,535 bytes."""
+def encode_bundle(entries: Sequence[bytes], start: int = 0) -> bytes:
+    """Up to 256 entries, the first with index `start`, each after its length as big-endian uint16.
+
+    Raises `LedgerError` naming the index of an entry of more than 65,535 bytes.
+    """
     parts: list[bytes] = []
-    for offset, entry in enumerate(entries):
+    for index, entry in enumerate(entries, start):
         if len(entry) > ENTRY_BYTES_MAX:
             raise LedgerError(
-                f"entry {offset} of the bundle has {len(entry)} bytes, the limit is {ENTRY_BYTES_MAX}: "
-                "commit to it by hash"
+                f"entry {index} has {len(entry)} bytes, the limit is {ENTRY_BYTES_MAX}: commit to it by hash"
             )
         parts += (len(entry).to_bytes(2, "big"), entry)
     return b"".join(parts)
@@ -107,10 +109,10 @@ def growth(tree: Tree, entries: Sequence[bytes], *, partials: bool) -> tuple[Tre
         raise LedgerError(f"entry {first * TILE_WIDTH + differs} is missing or is not the one that was logged")
     grown, full = tree.append(hashes[known:])
     files: dict[str, bytes] = {}
-    for start in range(0, len(entries), TILE_WIDTH):
-        bundle = entries[start : start + TILE_WIDTH]
+    for index in range(first, first + -(-len(entries) // TILE_WIDTH)):
+        bundle = entries[(index - first) * TILE_WIDTH : (index - first + 1) * TILE_WIDTH]
         if len(bundle) == TILE_WIDTH or partials:
-            files[tile_path(None, first + start // TILE_WIDTH, len(bundle))] = encode_bundle(bundle)
+            files[tile_path(None, index, len(bundle))] = encode_bundle(bundle, index * TILE_WIDTH)
     for tile in [*full, *(grown.partials() if partials else [])]:
         files[tile_path(tile.level, tile.index, tile.width)] = tile.data
     return grown, files
