@@ -90,7 +90,7 @@ def sum_folder(double: bool) -> Fold:
 
 
 def sum_reader(aggregate: str, double: bool) -> Read:
-    """The sum or the mean; an int sum beyond 64 bits is missing, since no int of an expression can hold it."""
+    """The sum or the mean; an int sum beyond 64 bits is UNKNOWN, since no int of an expression can hold it."""
     mean = aggregate == "mean"
     scale = SCALE if double else 1
 
@@ -99,7 +99,8 @@ def sum_reader(aggregate: str, double: bool) -> Read:
         if age_ms < 0:
             return UNKNOWN
         _, count, high, low = _SUM.unpack(cell)
-        return finish(high << 64 | low, count, mean, double, scale), age_ms
+        value = finish(high << 64 | low, count, mean, double, scale)
+        return UNKNOWN if value is None else (value, age_ms)
 
     return read
 

@@ -20,7 +20,7 @@ class FeatureVector(msgspec.Struct, frozen=True, gc=False):
 
     values: None is missing. ages_ms: age of the newest signal that fed the feature, None when there was none;
     a derived feature is as old as the oldest of its inputs. missing, stale: names, in order. unknown: the
-    missing ones that no default may fill, because the state did not arrive or is ahead of the time read at.
+    missing ones that no default may fill: the state did not arrive, is ahead of the time read at, or overflowed.
     """
 
     values: tuple[Any, ...]

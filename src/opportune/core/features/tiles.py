@@ -179,6 +179,7 @@ def ring_reader(aggregate: str, double: bool, hop_ms: int, tiles: int) -> Read:
         amount = total(values[start:end])
         if extreme:
             return amount, age_ms
-        return finish(amount, sum(counts[start:end]) if mean else 1, mean, adds_double, scale), age_ms
+        value = finish(amount, sum(counts[start:end]) if mean else 1, mean, adds_double, scale)
+        return UNKNOWN if value is None else (value, age_ms)
 
     return read
