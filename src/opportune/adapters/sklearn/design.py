@@ -44,11 +44,13 @@ class Columns(msgspec.Struct, frozen=True):
     shares: tuple[NDArray[np.float64], ...]
 
     def scales(self, spread: Spread) -> NDArray[np.float64]:
-        return np.array([{"constant": spread.constant, "rank": spread.rank, "bin": spread.bin}[k] for k in self.kinds])
+        """One standard deviation per column."""
+        of = {"constant": spread.constant, "rank": spread.rank, "bin": spread.bin}
+        return np.array([of[kind] for kind in self.kinds])
 
 
 def feature_tables(examples: TrainingSet) -> tuple[FeatureTable, ...]:
-    """Bins from the rows: quantiles of numbers, the frequent among texts. A feature that never varies is left out."""
+    """Bins from the rows: quantiles of numbers, the frequent texts. A feature that never varies is out."""
     found = []
     for index, (name, type_) in enumerate(zip(examples.feature_names, examples.feature_types, strict=True)):
         values = [row.values[index] for row in examples.examples]

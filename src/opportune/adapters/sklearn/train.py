@@ -18,7 +18,7 @@ from opportune.core.models import (
     LearnError,
     OfferHeads,
     TrainingSet,
-    weights,
+    fit_weights,
 )
 
 Floats = NDArray[np.float64]
@@ -60,7 +60,7 @@ class SklearnTrainer:
         place = np.array([number[row.offer] for row in kept.examples])
         treated = np.array([row.treated for row in kept.examples])
         bought = np.array([float(row.bought) for row in kept.examples])
-        weight = weights(kept.examples)
+        weight = fit_weights(kept.examples)
         scales = self._scales(columns)
         coefficients = _fit(_design(columns, place, treated, len(covered), scales), bought, weight)
         spread = log_variances(columns, place, treated, weight, coefficients, scales, len(covered))
@@ -94,9 +94,12 @@ class SklearnTrainer:
 
 
 def _design(
-    columns: Columns, place: NDArray[np.intp], treated: NDArray[np.bool_], offers: int,
+    columns: Columns,
+    place: NDArray[np.intp],
+    treated: NDArray[np.bool_],
+    offers: int,
     scales: tuple[Floats, Floats, Floats, Floats],
-) -> Any:
+) -> Any:  # noqa: ANN401  (scipy has no types)
     """Sparse columns: shared, shared effect, then for each offer own and own effect; all scaled to unit priors."""
     from scipy import sparse
 
@@ -109,7 +112,7 @@ def _design(
     return sparse.hstack([sparse.csr_matrix(block) for block in blocks], format="csr")
 
 
-def _fit(design: Any, bought: Floats, weight: Floats) -> Floats:
+def _fit(design: Any, bought: Floats, weight: Floats) -> Floats:  # noqa: ANN401
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1.0, fit_intercept=False, solver="lbfgs", max_iter=500, tol=1e-6)
@@ -130,8 +133,9 @@ def _heads(
     width = len(columns.kinds)
     shared, own, shared_effect, own_effect = scales
     at = 2 * width * (index + 1)
-    baseline = coefficients[:width] * shared + coefficients[at : at + width] * own
-    effect = coefficients[width : 2 * width] * shared_effect + coefficients[at + width : at + 2 * width] * own_effect
+    mine = coefficients[at : at + 2 * width]
+    baseline = coefficients[:width] * shared + mine[:width] * own
+    effect = coefficients[width : 2 * width] * shared_effect + mine[width:] * own_effect
     here, treated, bought = rows
     return OfferHeads(
         offer,

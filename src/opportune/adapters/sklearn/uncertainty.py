@@ -1,4 +1,4 @@
-"""How sure a fit is: the variance of each uplift from the curvature of the likelihood, as one more additive table."""
+"""How sure a fit is: the variance of each uplift from the curvature of the likelihood, as one more table."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def log_variances(
 ) -> list[AdditiveHead]:
     """One head per offer whose value is the logarithm of the uplift's variance.
 
-    Laplace's approximation: the covariance of all coefficients is the inverse curvature at the fit. It has an arrow's
-    shape (offers meet only in what they share), so one offer's share of it comes from Schur complements. The
+    Laplace's approximation: the covariance of all coefficients is the inverse curvature at the fit. It has an
+    arrow's shape (offers meet only in what they share), so one offer's part comes from Schur complements. The
     variance of a sample of rows is then fitted, in logarithms, by a table: that keeps it positive and additive.
     """
     from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -65,7 +65,7 @@ def log_variances(
 
 
 def _gradient(rows: Floats, coefficients: Floats, scales: Sequence[Floats]) -> Floats:
-    """How the uplift of each row, as a probability, moves with each coefficient (shared, effect, own, own effect)."""
+    """How the uplift of each row, a probability, moves with each coefficient: shared, effect, own, own effect."""
     shared, shared_effect, own, own_effect = scales
     width = rows.shape[1]
     main, effect, mine, mine_effect = (coefficients[i * width : (i + 1) * width] for i in range(4))
@@ -79,7 +79,7 @@ def _gradient(rows: Floats, coefficients: Floats, scales: Sequence[Floats]) -> F
 
 
 def _additive(columns: Columns, bins: NDArray[np.intp], target: Floats) -> AdditiveHead:
-    """Ridge regression of `target` on the bins; a bin that no sampled row has is as unsure as the feature's worst."""
+    """Ridge regression of `target` on the bins; a bin without sampled rows is as unsure as the feature's worst."""
     hot = np.hstack([np.eye(table.bin_count)[bins[:, i]] for i, table in enumerate(columns.tables)])
     middle = hot.mean(0)
     centred = hot - middle

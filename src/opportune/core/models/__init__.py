@@ -28,6 +28,7 @@ from opportune.core.models.examples import (
     Slices,
     TrainingSet,
     data_hash,
+    fit_weights,
     split_by_time,
     weights,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "describe",
     "encode_card",
     "evaluate",
+    "fit_weights",
     "model_card",
     "platt",
     "sigmoid",

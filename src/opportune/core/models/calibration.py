@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from opportune.core.models.card import Calibration, CalibrationBin
 
-_STRENGTH = (25.0, 4.0, 4.0)
-"""How sure we are, before data, that nothing needs correcting: precision of slope 1, shift 0, shift 0."""
+_STRENGTH = (25.0, 4.0, 100.0)
+"""How sure we are, before data, that nothing needs correcting, as precisions: of a slope of 1, of no shift of both
+heads, of no shift of one against the other. The last is the strictest: it moves every uplift at once."""
 
 _STEPS = 50
 
@@ -23,9 +24,11 @@ def platt(
 
     All arguments have one entry per row. No rows give the identity. The slope is kept within 0.2 and 3.
     """
-    design = np.column_stack([log_odds, treated.astype(float), 1.0 - treated])
-    start = np.array([1.0, 0.0, 0.0])
-    strength = np.array(_STRENGTH)
+    if not len(log_odds):
+        return Calibration()
+    middle = float(np.average(log_odds, weights=weight))
+    design = np.column_stack([log_odds - middle, np.ones(len(log_odds)), treated - 0.5])
+    start, strength = np.array([1.0, middle, 0.0]), np.array(_STRENGTH)
     found = start.copy()
     for _ in range(_STEPS):
         chance = sigmoid(design @ found)
@@ -35,7 +38,9 @@ def platt(
         found = found - step
         if float(np.abs(step).max()) < 1e-10:
             break
-    return Calibration(round(min(max(float(found[0]), 0.2), 3.0), 6), round(float(found[1]), 6), round(float(found[2]), 6))
+    steep = round(min(max(float(found[0]), 0.2), 3.0), 6)
+    shift, apart = float(found[1]) - steep * middle, float(found[2]) / 2.0
+    return Calibration(steep, round(shift + apart, 6), round(shift - apart, 6))
 
 
 def sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:

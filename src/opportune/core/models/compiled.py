@@ -143,8 +143,9 @@ def compile_scorecard(card: Scorecard, offers: Sequence[str], feature_names: Seq
     positions = {name: position for position, name in enumerate(feature_names)}
     for table in card.features:
         if table.name not in positions:
-            message = f"model `{card.model}` reads feature `{table.name}`, which no feature view gives: train it again"
-            raise ModelError(message)
+            raise ModelError(
+                f"model `{card.model}` reads feature `{table.name}`, which no feature view gives: train it again"
+            )
     numeric, named, layout = _lookups(card.features, positions)
     known = {heads.offer: heads for heads in card.offers}
     covered = tuple(offer in known for offer in offers)

@@ -33,8 +33,8 @@ def model_card(card: Scorecard) -> str:
         f"Card `{card_hash(card)}` · owner {card.owner} · **{'approved' if card.approved else 'not approved'}**\n",
         "## What it does\n",
         "For each offer it estimates how likely a customer is to buy within "
-        f"{training.label_window} with the offer and without it; the difference is the uplift. It is a sum of table "
-        "entries, one per feature: the entries are the explanation.\n",
+        f"{training.label_window} with the offer and without it; the difference is the uplift. It is a sum of "
+        "table entries, one per feature: the entries are the explanation.\n",
         "## What it learned from\n",
         f"{training.rows} assignments from {format_time(training.from_ms)} to {format_time(training.to_ms)}: "
         f"{training.rows_fit} to fit, {training.rows_calibrate} later ones to calibrate, "
@@ -45,14 +45,19 @@ def model_card(card: Scorecard) -> str:
         "## Figures on the latest rows\n",
         _rows(("measure", "value"), [(n, f"{v:.6g}") for n, v in training.metrics.items() if "." not in n]),
         "## Gates\n",
-        _rows(("gate", "result", "figure"), [(g.gate, "ok" if g.passed else "failed", g.message) for g in training.gates]),
+        _rows(
+            ("gate", "result", "figure"),
+            [(gate.gate, "ok" if gate.passed else "failed", gate.message) for gate in training.gates],
+        ),
         "## Calibration\n",
         _rows(
             ("rows", "predicted", "observed"),
             [(str(b.rows), f"{b.predicted:.4f}", f"{b.observed:.4f}") for b in training.calibration_table],
         ),
         "## Offers\n",
-        _rows(("offer", "offered", "bought", "not offered", "bought", "predicted uplift", "observed"), _offers(card)),
+        _rows(
+            ("offer", "offered", "bought", "not offered", "bought", "predicted uplift", "observed"), _offers(card)
+        ),
         "## What moves the uplift most (log-odds, against the average customer)\n",
         _rows(("offer", "feature", "lowest", "highest"), _moves(card)),
         _LIMITS,

@@ -24,8 +24,10 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """The covered rows with what the card says of each: one entry per row. `best` is the place of the offer with the
-    highest uplift for that customer, -1 where no offer's is above 0."""
+    """The covered rows with what the card says of each: one entry per row.
+
+    `best` is the place of the offer with the highest uplift for that customer, -1 where no offer's is above 0.
+    """
 
     place: NDArray[np.intp]
     treated: NDArray[np.bool_]
@@ -37,7 +39,7 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 def evaluate(model: CompiledModel, examples: TrainingSet) -> Evaluation:
-    """AUC, log loss, calibration, uplift ranking and the value of acting on it; what cannot be measured is left out.
+    """AUC, log loss, calibration, uplift ranking and the gain of acting on it, without what cannot be measured.
 
     Rows are weighted by the inverse of their probability where effects are compared. `values` of the examples must
     be in the order the model was compiled for.
@@ -84,8 +86,11 @@ def score_examples(model: CompiledModel, examples: TrainingSet) -> Scored:
 
 
 def _policy(scored: Scored) -> dict[str, float | None]:
-    """What one presentation gains: with the logged choice of offer, and on the rows where the log happened to choose
-    what the card would (inverse probability weighting makes them stand for all customers)."""
+    """What one presentation gains: with the logged choice of offer, and with the card's.
+
+    The second is seen on the rows where the log happened to choose what the card would; inverse probability
+    weights make them stand for all customers.
+    """
     match = scored.place == scored.best
     return {
         "gain_logged": measures.effect(scored.treated, scored.bought, scored.weight),

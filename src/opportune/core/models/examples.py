@@ -29,7 +29,8 @@ class Example(msgspec.Struct, frozen=True, array_like=True):
 class TrainingSet(msgspec.Struct, frozen=True):
     """Examples in time order, with what is needed to find out later where they came from.
 
-    `feature_types` are bool, int, double or string. `left_out` counts assignments that became no example, by reason.
+    `feature_types` are bool, int, double or string. `left_out` counts assignments that became no example,
+    by reason.
     """
 
     feature_names: tuple[str, ...]
@@ -74,11 +75,20 @@ def split_by_time(examples: TrainingSet, later_share: float) -> Slices:
 
 
 def weights(examples: Sequence[Example]) -> NDArray[np.float64]:
-    """Inverse of each row's probability, at most WEIGHT_MAX, scaled to a mean of 1."""
-    if not examples:
-        return np.zeros(0)
-    found = np.array([min(1.0 / max(row.probability, 1e-9), WEIGHT_MAX) for row in examples])
-    return found / found.mean()
+    """Inverse of each row's probability, at most WEIGHT_MAX: the rows then stand for all customers."""
+    return np.array([min(1.0 / max(row.probability, 1e-9), WEIGHT_MAX) for row in examples], dtype=np.float64)
+
+
+def fit_weights(examples: Sequence[Example]) -> NDArray[np.float64]:
+    """`weights` scaled to a mean of 1 among the rows of each (offer, treated): what was assigned more often keeps
+    its say, and within it, customers to whom it seldom happens count more."""
+    found = weights(examples)
+    cells: dict[tuple[str, bool], list[int]] = {}
+    for index, row in enumerate(examples):
+        cells.setdefault((row.offer, row.treated), []).append(index)
+    for rows in cells.values():
+        found[rows] /= found[rows].mean()
+    return found
 
 
 def _without_shared(
