@@ -257,6 +257,36 @@ class Clock(Protocol):
         """32 unguessable bytes."""
 
 
+class PulseWindow(msgspec.Struct, frozen=True):
+    """The decisions of the last `seconds` (fewer than asked for when the ring is too small to know).
+
+    Percentiles are None without a decision. `mix` counts by disposition. `buckets` are (upper end in µs, decisions
+    up to it and above the one before), ascending; `strip` is (decisions, slowest µs) per second, the oldest first.
+    """
+
+    seconds: int
+    count: int
+    rate: float
+    p50_us: int | None
+    p99_us: int | None
+    max_us: int | None
+    mix: Mapping[str, int]
+    buckets: tuple[tuple[int, int], ...]
+    strip: tuple[tuple[int, int], ...]
+
+
+class Pulse(Protocol):
+    """The last decisions as numbers, for whoever watches; recording costs less than a microsecond."""
+
+    def record(self, at_ms: int, total_us: int, disposition: str, decision_id: str = "", store_us: int = 0) -> None:
+        """One decision that is durable; `store_us` is the part of `total_us` that recording took."""
+
+    def window(self, now_ms: int, seconds: int = 60) -> PulseWindow: ...
+
+    def took(self, decision_id: str) -> tuple[int, int] | None:
+        """(total, store) in µs of a decision that is still in the ring."""
+
+
 class TableReader(Protocol):
     """Reads a source's files as rows in time order."""
 
