@@ -1,0 +1,1 @@
+"""The HTTP door: signals, decisions and outcomes in, answers and problem documents out."""

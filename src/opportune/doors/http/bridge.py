@@ -1,0 +1,46 @@
+"""The bridge from the writer's thread to the event loop: results of one group commit wake the loop once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+
+class LoopBridge:
+    """Hands results to futures of one loop; thread-safe on the side of the writer."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[asyncio.Future[Any], Any]] = deque()
+        self._lock = Lock()
+        self._scheduled = False
+
+    def future(self) -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
+        """A future of the loop, and what to call with its result (or exception) from any thread."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(outcome: Any) -> None:  # noqa: ANN401
+            with self._lock:
+                self._waiting.append((future, outcome))
+                if self._scheduled:
+                    return
+                self._scheduled = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+        return future, done
+
+    def _drain(self) -> None:
+        with self._lock:
+            ready = list(self._waiting)
+            self._waiting.clear()
+            self._scheduled = False
+        for future, outcome in ready:
+            if future.done():
+                continue
+            if isinstance(outcome, BaseException):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)

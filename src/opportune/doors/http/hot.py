@@ -1,0 +1,181 @@
+"""The two hot routes as plain ASGI: signals in, decisions out; everything else goes to the application behind."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import msgspec
+
+from opportune.core.decisions.questions import QuestionError, parse_question
+from opportune.core.outcomes import OutcomeError, parse_outcomes
+from opportune.core.signals import Draft, Problem, Receipt
+from opportune.doors.http.bridge import LoopBridge
+from opportune.doors.http.cloudevents import drafts_of
+from opportune.doors.http.keys import Keyring, Scopes, key_of
+from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, of_field
+from opportune.doors.http.segment import SEGMENT_PATHS, segment_drafts
+from opportune.flows.region import NotReady, Region
+from opportune.ports import StoreBroken, StoreFull
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+STORE_WAIT_MAX_S = 10.0
+LATE_MS = 15
+"""How long after its deadline an answer may still leave: then it is 503 and the decision, if made, is void."""
+
+JSON_TYPE = b"application/json"
+_ENCODER = msgspec.json.Encoder()
+
+
+class Receipts(msgspec.Struct, frozen=True):
+    """The answer to signals: how many of which fate, and a receipt for each in order."""
+
+    accepted: int
+    duplicate: int
+    quarantined: int
+    receipts: list[Receipt]
+
+
+class HotDoor:
+    """ASGI in front of the application: answers the hot routes itself, passes the rest on."""
+
+    def __init__(self, region: Callable[[], Region], keyring: Keyring, behind: AsgiApp) -> None:
+        self._region = region
+        self._keyring = keyring
+        self._behind = behind
+        self._bridge: LoopBridge | None = None
+        self._routes: dict[str, tuple[str, Callable[[Mapping[str, str], bytes, str], Awaitable[bytes]]]] = {
+            "/v1/decisions": ("decisions", self._decide),
+            "/v1/decisions/preview": ("decisions", self._preview),
+            "/v1/signals": ("signals", self._signals),
+            "/v1/outcomes": ("outcomes", self._outcomes),
+            **{path: ("signals", self._segment) for path in SEGMENT_PATHS},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        if route is None or scope["method"] != "POST":
+            await self._behind(scope, receive, send)
+            return
+        needed, handler = route
+        try:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            body = await read_body(receive, headers)
+            self._authorise(headers, body, needed)
+            answer = await handler(headers, body, scope["path"])
+        except HttpProblem as problem:
+            await respond(send, problem.status, problem.body(), PROBLEM_TYPE.encode())
+        except (QuestionError, OutcomeError) as error:
+            problem = of_field(error.code, error.field, error.message)
+            await respond(send, problem.status, problem.body(), PROBLEM_TYPE.encode())
+        except (StoreFull, StoreBroken, NotReady, TimeoutError) as error:
+            problem = HttpProblem(503, _code_of(error), str(error) or "the record could not be written in time")
+            await respond(send, 503, problem.body(), PROBLEM_TYPE.encode(), retry_after=1)
+        else:
+            await respond(send, 200, answer, JSON_TYPE)
+
+    def _authorise(self, headers: Mapping[str, str], body: bytes, needed: str) -> Scopes:
+        scopes = self._keyring.scopes(key_of(headers.get("authorization")))
+        if scopes is None:
+            detail = "send an API key: `Authorization: Bearer <key>`; `opportune serve` prints where keys are kept"
+            raise HttpProblem(401, "unknown_key", detail)
+        if needed not in scopes:
+            raise HttpProblem(403, "forbidden", f"this key may not use `{needed}`: it may {sorted(scopes)}")
+        return scopes
+
+    async def _decide(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
+        question = parse_question(body)
+        region = self._region()
+        future, done = self._bridged()
+        region.decide.submit(question, done)
+        return _ENCODER.encode(await future)
+
+    async def _preview(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
+        return _ENCODER.encode(self._region().decide.preview(parse_question(body)))
+
+    async def _signals(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
+        drafts, _ = drafts_of(headers.get("content-type", ""), headers, body)
+        return await self._take(drafts)
+
+    async def _segment(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
+        return await self._take(segment_drafts(path, body))
+
+    async def _take(self, drafts: list[Draft]) -> bytes:
+        if not drafts:
+            return _ENCODER.encode(Receipts(0, 0, 0, []))
+        future, done = self._bridged()
+        self._region().ingest.submit(drafts, done)
+        receipts: list[Receipt] = await asyncio.wait_for(future, STORE_WAIT_MAX_S)
+        fates = [receipt.status for receipt in receipts]
+        counts = (fates.count("accepted"), fates.count("duplicate"), fates.count("quarantined"))
+        if len(receipts) == 1 and counts[2]:
+            raise _quarantined(receipts[0].problems)
+        return _ENCODER.encode(Receipts(*counts, receipts))
+
+    async def _outcomes(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
+        posts = parse_outcomes(body)
+        future, done = self._bridged()
+        self._region().act.submit(posts, done)
+        return _ENCODER.encode({"outcomes": await asyncio.wait_for(future, STORE_WAIT_MAX_S)})
+
+    def _bridged(self) -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
+        if self._bridge is None:
+            self._bridge = LoopBridge(asyncio.get_running_loop())
+        return self._bridge.future()
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
+    """The whole body, gunzipped when it is gzip by header or by its first bytes; 413 over the limit."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > BODY_BYTES_MAX:
+            break
+    if len(body) > BODY_BYTES_MAX:
+        raise HttpProblem(413, "body_too_large", f"a body holds at most {BODY_BYTES_MAX} bytes: send less at once")
+    if body[:2] == b"\x1f\x8b" or headers.get("content-encoding") == "gzip":
+        return _gunzip(body)
+    return body
+
+
+async def respond(
+    send: Send, status: int, body: bytes, content_type: bytes, *, retry_after: int | None = None
+) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+    if retry_after is not None:
+        headers.append((b"retry-after", str(retry_after).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _gunzip(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        found = unpacker.decompress(body, BODY_BYTES_MAX + 1)
+    except zlib.error:
+        raise HttpProblem(400, "invalid_gzip", "the body says it is gzip but cannot be unpacked") from None
+    if len(found) > BODY_BYTES_MAX:
+        raise HttpProblem(413, "body_too_large", f"unpacked, a body holds at most {BODY_BYTES_MAX} bytes")
+    return found
+
+
+def _quarantined(problems: tuple[Problem, ...]) -> HttpProblem:
+    errors = [FieldProblem(problem.field, problem.message) for problem in problems]
+    status = 409 if problems and problems[0].code == "conflict" else 422
+    detail = "the signal was kept in quarantine, not accepted: fix what `errors` names and send it again"
+    return HttpProblem(status, "signal_quarantined", detail, errors)
+
+
+def _code_of(error: Exception) -> str:
+    return {"StoreFull": "overloaded", "StoreBroken": "store_broken", "NotReady": "not_ready"}.get(
+        type(error).__name__, "too_late"
+    )

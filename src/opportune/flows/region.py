@@ -1,0 +1,127 @@
+"""A region at work: one set of ports, the flows over them, and the release that is live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from opportune.core.decisions.brain import Brain
+from opportune.core.models import Scorecard
+from opportune.core.playbook import Playbook
+from opportune.core.releases import Release, compile_release
+from opportune.flows.act import Act
+from opportune.flows.admission import Gate
+from opportune.flows.decide import Decide
+from opportune.flows.govern import make_release, promote, rollback
+from opportune.flows.ingest import Ingest
+from opportune.flows.replay import Replayed, replay
+from opportune.ports import Clock, Ledger, Pulse, Records, Vault
+
+RELEASES_KEPT_MAX = 8
+
+
+class NotReady(RuntimeError):
+    """Nothing is live yet: make and promote a release first."""
+
+
+class Releases:
+    """Compiled releases by hash, the newest used kept, and the live one at hand."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._lock = Lock()
+        self._compiled: dict[str, Release] = {}
+        self._live: Release | None = None
+
+    def live(self) -> Release:
+        """The live release; NotReady when there is none."""
+        live = self._live
+        if live is None:
+            hash_ = self._records.live()
+            if hash_ is None:
+                raise NotReady("no release is live: run `opportune release` and `opportune promote`")
+            live = self._live = self.get(hash_)
+        return live
+
+    def switch(self, hash_: str) -> None:
+        """Makes a release the live one in this process, after it was promoted in the records."""
+        self._live = self.get(hash_)
+
+    def brain(self) -> Brain:
+        return self.live().brain
+
+    def brain_of(self, hash_: str) -> Brain:
+        return self.get(hash_).brain
+
+    def get(self, hash_: str) -> Release:
+        """A release compiled; LookupError when nothing is stored under this hash."""
+        with self._lock:
+            found = self._compiled.pop(hash_, None)
+            if found is None:
+                stored = self._records.release(hash_)
+                if stored is None:
+                    raise LookupError(f"no release is called `{hash_}`")
+                found = compile_release(stored.manifest)
+            self._compiled[hash_] = found
+            while len(self._compiled) > RELEASES_KEPT_MAX:
+                self._compiled.pop(next(iter(self._compiled)))
+            return found
+
+
+class Region:
+    """Everything a door needs of one region. Crossing regions is impossible: a door is handed exactly one."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        records: Records,
+        ledger: Ledger,
+        vault: Vault,
+        clock: Clock,
+        pulse: Pulse,
+        under_way_max: int = 512,
+        warm: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.records = records
+        self.ledger = ledger
+        self.vault = vault
+        self.clock = clock
+        self.pulse = pulse
+        self.warm = warm
+        self.gate = Gate(under_way_max)
+        self.releases = Releases(records)
+        self.ingest = Ingest(records, vault, clock, self.releases.live)
+        self.act = Act(records, vault, clock, self.releases.live)
+        self.decide = Decide(
+            records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of
+        )
+
+    def release(self, playbook: Playbook, cards: Sequence[Scorecard] = (), note: str = "") -> Release:
+        """Makes and stores a release; it is not live yet."""
+        return make_release(self.records, self.vault, self.clock, playbook, cards, note)
+
+    def promote(self, hash_: str, actor: str, why: str) -> None:
+        """Makes a stored release live, here and for whoever opens the region next."""
+        self.releases.get(hash_)
+        promote(self.records, self.vault, self.clock, self.name, hash_, actor, why)
+        self.releases.switch(hash_)
+        if self.warm is not None:
+            self.warm()
+
+    def rollback(self, actor: str, why: str) -> str:
+        """Back to the release that was live before; returns its hash."""
+        hash_ = rollback(self.records, self.vault, self.clock, self.name, actor, why)
+        self.releases.switch(hash_)
+        return hash_
+
+    def replay(self, id_: str, release: str | None = None) -> Replayed:
+        return replay(self.records, self.releases.brain_of, id_, release)
+
+    def close(self) -> None:
+        """Publishes what is recorded and lets go of the stores."""
+        try:
+            self.ledger.publish()
+        finally:
+            self.records.close()
