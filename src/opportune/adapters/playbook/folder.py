@@ -1,0 +1,222 @@
+"""Loads a playbook folder: every file strictly, every problem of every file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from opportune.adapters.playbook.marks import Located, Marks
+from opportune.adapters.playbook.nodes import FILE_BYTES_MAX, Entries, Entry, Items, Node, Text, read
+from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem, closest, listed, quoted
+from opportune.adapters.playbook.references import ReferenceProblem, check_references, documents_of
+from opportune.adapters.playbook.shapes import convert
+from opportune.core.catalog import Channel, Offer
+from opportune.core.features import FeatureView
+from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
+from opportune.core.policies import Policy
+from opportune.core.signals import SignalContract
+
+APP_FILE = "opportune.yaml"
+FILE_COUNT_MAX = 2000
+SUFFIXES = (".yaml", ".yml")
+
+
+class Collection(msgspec.Struct, frozen=True):
+    """One kind of document: its folder, the one top-level key of its files and its field in Playbook."""
+
+    folder: str
+    key: str
+    field: str
+    kind: Any
+    required: bool = False
+
+
+COLLECTIONS = (
+    Collection("offers", "offers", "offers", Offer, required=True),
+    Collection("features", "views", "views", FeatureView),
+    Collection("policies", "policies", "policies", Policy, required=True),
+    Collection("channels", "channels", "channels", Channel, required=True),
+    Collection("schemas", "schemas", "contracts", SignalContract),
+    Collection("sources", "sources", "sources", Source),
+    Collection("models", "models", "models", ModelSpec),
+    Collection("scenarios", "scenarios", "scenarios", Scenario),
+)
+
+
+class LoadedPlaybook(msgspec.Struct, frozen=True):
+    """A sound playbook and where each of its fields stands."""
+
+    playbook: Playbook
+    marks: Marks
+
+
+def load(folder: Path | str) -> LoadedPlaybook:
+    """Read, convert and cross-check a playbook folder; PlaybookError names every problem found."""
+    root = Path(folder)
+    if not root.is_dir():
+        message = f"there is no folder {quoted(root)}: `opportune init` makes one"
+        raise PlaybookError((PlaybookProblem(APP_FILE, 1, 1, "", message),), root)
+    reading = _Reading(root)
+    app = reading.app()
+    documents = {one.field: reading.collection(one) for one in COLLECTIONS}
+    reading.strangers()
+    if reading.problems or app is None:
+        raise PlaybookError(reading.problems, root)
+    playbook = Playbook(app=app, **documents)
+    marks = Marks({key: tuple(located) for key, located in reading.located.items()}, _first_positions(playbook))
+    problems = [_placed(problem, marks) for problem in check_references(playbook)]
+    if problems:
+        raise PlaybookError(problems, root)
+    return LoadedPlaybook(playbook, marks)
+
+
+class _Reading:
+    """Reads the files of one folder, keeping documents, where they stand, and problems."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[PlaybookProblem] = []
+        self.located: dict[str, list[Located]] = {"app": [], "moments": []}
+        self.file_count = 0
+
+    def app(self) -> App | None:
+        path = self.root / APP_FILE
+        if not path.is_file():
+            other = next((name for name in ("opportune.yml", "app.yaml") if (self.root / name).is_file()), None)
+            fix = f"rename `{other}`" if other else "add it, or run `opportune init` for a new playbook"
+            self.note(APP_FILE, f"`{APP_FILE}` is missing: {fix}")
+            return None
+        text, node = self.read(path)
+        if node is None:
+            return None
+        app, problems = convert(text, node, App, ())
+        self.problems.extend(problems)
+        self.located["app"].append(Located(text, node))
+        moments = node.get("moments") if isinstance(node, Entries) else None
+        if moments is not None and isinstance(moments.value, Items):
+            self.located["moments"].extend(Located(text, item) for item in moments.value.items)
+        return app
+
+    def collection(self, collection: Collection) -> tuple[Any, ...]:
+        self.located[collection.key] = []
+        found: list[Any] = []
+        before = len(self.problems)
+        for path in self.files(collection.folder):
+            text, node = self.read(path)
+            if node is not None:
+                found.extend(self.documents(collection, text, node))
+        if collection.required and not self.located[collection.key] and len(self.problems) == before:
+            example = f"{collection.folder}/{collection.folder}.yaml"
+            message = (
+                f"the playbook has no {collection.folder}: add `{example}` with a list under `{collection.key}:`"
+            )
+            self.note(f"{collection.folder}/", message)
+        return tuple(found)
+
+    def documents(self, collection: Collection, text: Text, node: Node) -> Iterable[Any]:
+        entry = self.only_key(collection, text, node)
+        if entry is None:
+            return
+        if not isinstance(entry.value, Items):
+            message = f"`{collection.key}` must be a list: start each document with `- `"
+            self.problems.append(text.problem(entry.key.start, collection.key, message))
+            return
+        for index, item in enumerate(entry.value.items):
+            self.located[collection.key].append(Located(text, item))
+            document, problems = convert(text, item, collection.kind, (collection.key, index))
+            self.problems.extend(problems)
+            if document is not None:
+                yield document
+
+    def only_key(self, collection: Collection, text: Text, node: Node) -> Entry | None:
+        key = collection.key
+        rule = f"a file in {collection.folder}/ holds one list under `{key}:`"
+        if not isinstance(node, Entries):
+            self.problems.append(text.problem(node.start, "", f"`{key}:` is missing: {rule}"))
+            return None
+        for entry in node.entries:
+            if entry.name != key:
+                place = next((one.folder for one in COLLECTIONS if one.key == entry.name), None)
+                advice = f"move this to {place}/" if place else rule
+                nearest = None if place else closest(entry.name, (key,))
+                message = f"unknown key {quoted(entry.name)}: {advice}"
+                self.problems.append(text.problem(entry.key.start, entry.name, message, nearest))
+        found = node.get(key)
+        if found is None and not node.entries:
+            self.problems.append(text.problem(node.start, "", f"`{key}:` is missing: {rule}"))
+        return found
+
+    def files(self, folder: str) -> list[Path]:
+        """The YAML files of a folder, sorted by name; folders inside it must not hold any."""
+        path = self.root / folder
+        if not path.is_dir():
+            return []
+        found: list[Path] = []
+        for inner in sorted(path.iterdir(), key=lambda one: one.name):
+            if inner.name.startswith("."):
+                continue
+            if inner.is_dir():
+                if any(one.suffix in SUFFIXES for one in inner.iterdir()):
+                    name = f"{folder}/{inner.name}/"
+                    self.note(name, f"folders inside {folder}/ are not read: move its files up to {folder}/")
+            elif inner.suffix in SUFFIXES:
+                found.append(inner)
+        return found
+
+    def read(self, path: Path) -> tuple[Text, Node | None]:
+        """The file's nodes; None when it holds nothing that can be used, which is noted."""
+        file = path.relative_to(self.root).as_posix()
+        self.file_count += 1
+        if self.file_count > FILE_COUNT_MAX:
+            raise PlaybookError(
+                (PlaybookProblem(file, 1, 1, "", f"more than {FILE_COUNT_MAX} files: put documents together"),),
+                self.root,
+            )
+        content = b""
+        try:
+            if not path.resolve().is_relative_to(self.root.resolve()):
+                self.note(file, "this link leads out of the playbook: copy the file instead")
+            else:
+                with path.open("rb") as stream:
+                    content = stream.read(FILE_BYTES_MAX + 1)
+        except OSError as error:
+            self.note(file, f"the file cannot be read: {error.strerror or 'check it'}")
+            return Text(file, "", (0,)), None
+        text, node, problems = read(file, content)
+        self.problems.extend(problems)
+        if node is None and not problems:
+            self.note(file, "the file is empty: fill it or remove it")
+        return text, node
+
+    def strangers(self) -> None:
+        """Note folders whose name is nearly one that is read: their files would be left out silently."""
+        names = [one.folder for one in COLLECTIONS]
+        for path in sorted(self.root.iterdir()):
+            nearest = closest(path.name, names)
+            absent = nearest is not None and not (self.root / nearest).is_dir()
+            if path.is_dir() and path.name not in names and absent:
+                message = f"folder {quoted(path.name)} is not read: the folders are {listed(names)}"
+                self.note(f"{path.name}/", message, nearest)
+
+    def note(self, file: str, message: str, nearest: str | None = None) -> None:
+        self.problems.append(PlaybookProblem(file, 1, 1, "", message, nearest))
+
+
+def _first_positions(playbook: Playbook) -> dict[tuple[str, str], int]:
+    first: dict[tuple[str, str], int] = {}
+    for collection, documents in documents_of(playbook).items():
+        for position, (id_, _) in enumerate(documents):
+            first.setdefault((collection, id_), position)
+    return first
+
+
+def _placed(problem: ReferenceProblem, marks: Marks) -> PlaybookProblem:
+    place = marks.at(problem.collection, problem.position, *problem.field)
+    message = problem.message
+    if problem.first is not None:
+        message += f" (first in {marks.at(problem.collection, problem.first, *problem.field)})"
+    path = ".".join(str(part) for part in (problem.collection, problem.id, *problem.field))
+    return PlaybookProblem(place.file, place.line, place.column, path, message, problem.nearest)

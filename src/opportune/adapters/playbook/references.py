@@ -1,0 +1,323 @@
+"""Checks that the documents of a playbook agree with each other, without compiling any expression."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from opportune.adapters.playbook.contracts import schema_problems
+from opportune.adapters.playbook.problems import closest, listed, quoted
+from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
+from opportune.core.durations import parse_duration_ms
+from opportune.core.features import FeatureView
+from opportune.core.features.documents import duration_ms
+from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
+from opportune.core.policies import Policy
+from opportune.core.signals import SignalContract, parse_time_ms
+
+HOLDOUT_SHARE_MAX = 0.5
+
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+_TIME_OF_DAY = re.compile(r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9]")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_TYPE_WORDS = {"bool": "true or false", "int": "a whole number", "double": "a number", "string": "text"}
+
+FieldPath = tuple[str | int, ...]
+
+
+class ReferenceProblem(msgspec.Struct, frozen=True):
+    """What does not fit: the document (`position` counts in its collection), the field and what to do.
+
+    `first` is the position of the document that already has the id, for an id given twice.
+    """
+
+    collection: str
+    position: int
+    id: str
+    field: FieldPath
+    message: str
+    nearest: str | None = None
+    first: int | None = None
+
+
+Found = tuple[FieldPath, str, str | None]
+"""(field, message, nearest) within one document."""
+
+
+def documents_of(playbook: Playbook) -> Mapping[str, tuple[tuple[str, Any], ...]]:
+    """Each collection's documents as (id, document), in playbook order; `moments` are those of opportune.yaml."""
+    return {
+        "app": (("app", playbook.app),),
+        "moments": tuple((moment.moment, moment) for moment in playbook.app.moments),
+        "offers": tuple((offer.offer, offer) for offer in playbook.offers),
+        "channels": tuple((channel.channel, channel) for channel in playbook.channels),
+        "views": tuple((view.view, view) for view in playbook.views),
+        "policies": tuple((policy.id, policy) for policy in playbook.policies),
+        "schemas": tuple((f"{contract.signal}@{contract.version}", contract) for contract in playbook.contracts),
+        "sources": tuple((source.source, source) for source in playbook.sources),
+        "models": tuple((model.model, model) for model in playbook.models),
+        "scenarios": tuple((scenario.scenario, scenario) for scenario in playbook.scenarios),
+    }
+
+
+ID_FIELDS = {
+    "moments": "moment",
+    "offers": "offer",
+    "channels": "channel",
+    "views": "view",
+    "policies": "id",
+    "schemas": "signal",
+    "sources": "source",
+    "models": "model",
+    "scenarios": "scenario",
+}
+
+
+def check_references(playbook: Playbook) -> tuple[ReferenceProblem, ...]:
+    """Everything in the playbook that names something that is not there, or is not what it must be."""
+    documents = documents_of(playbook)
+    problems = list(_ids(documents))
+    for collection, check in _CHECKS.items():
+        for position, (id_, document) in enumerate(documents[collection]):
+            problems.extend(
+                ReferenceProblem(collection, position, id_, field, message, nearest)
+                for field, message, nearest in check(playbook, document)
+            )
+    return tuple(problems)
+
+
+def _ids(documents: Mapping[str, tuple[tuple[str, Any], ...]]) -> Iterator[ReferenceProblem]:
+    for collection, field in ID_FIELDS.items():
+        first: dict[str, int] = {}
+        for position, (id_, _) in enumerate(documents[collection]):
+            if id_ in first:
+                message = f"`{field}` {quoted(id_)} is defined twice: rename one"
+                yield ReferenceProblem(collection, position, id_, (field,), message, None, first[id_])
+            first.setdefault(id_, position)
+            name = id_.rpartition("@")[0] if collection == "schemas" else id_
+            if collection == "scenarios" and name.strip() and name.isprintable():
+                continue
+            if name == NO_OFFER or not _ID.fullmatch(name):
+                message = f"{quoted(name)} cannot be an id: use letters, digits and `_ . - : /`"
+                if name == NO_OFFER:
+                    message = f"`{NO_OFFER}` is reserved for the answer without an offer: choose another id"
+                yield ReferenceProblem(collection, position, id_, (field,), message)
+
+
+def _app(playbook: Playbook, app: App) -> Iterator[Found]:
+    if not app.region.strip():
+        yield ("region",), "`region` is empty: name where the data may live, such as `eu`", None
+    if not _CURRENCY.fullmatch(app.currency):
+        yield ("currency",), f"{quoted(app.currency)} is not a currency code such as `EUR`", None
+    zones = zoneinfo.available_timezones()
+    if app.timezone not in zones:
+        message = f"time zone {quoted(app.timezone)} does not exist: use a name such as `Europe/Berlin`"
+        yield ("timezone",), message, closest(app.timezone, zones)
+    if not app.moments:
+        yield ("moments",), "no moments: every decision names one, so define at least one", None
+    yield from _within(("holdout", "share"), app.holdout.share, 0, HOLDOUT_SHARE_MAX)
+    yield from _within(("exploration", "floor"), app.exploration.floor, 0, 1)
+    yield from _positive(("exploration", "gamma"), app.exploration.gamma)
+    yield from _positive(("exploration", "value_scale"), app.exploration.value_scale)
+    for risk, share in app.confidence_min.items():
+        yield from _within(("confidence_min", risk), share, 0, 1)
+
+
+def _moment(playbook: Playbook, moment: Moment) -> Iterator[Found]:
+    known = [channel.channel for channel in playbook.channels]
+    for index, channel in enumerate(moment.channels):
+        yield from _known(("channels", index), "channel", channel, known)
+    if not moment.channels:
+        yield ("channels",), "no channels: name at least one the answer may use", None
+    yield from _positive(("budget_ms",), moment.budget_ms)
+
+
+def _offer(playbook: Playbook, offer: Offer) -> Iterator[Found]:
+    channels = [channel.channel for channel in playbook.channels]
+    for channel in offer.treatments:
+        yield from _known(("treatments", channel), "channel", channel, channels)
+    if not offer.treatments:
+        yield ("treatments",), "no treatments: word the offer for at least one channel", None
+    declared = playbook.app.offer_attributes
+    for name, value in offer.attributes.items():
+        field = ("attributes", name)
+        if name not in declared:
+            message = f"attribute {quoted(name)} is not declared: add it to `offer_attributes` in opportune.yaml"
+            yield field, message, closest(name, declared)
+        elif not _is_of(value, declared[name]):
+            yield field, f"`{name}` is declared as {_TYPE_WORDS[declared[name]]}, not {quoted(value)}", None
+    yield from _within(("prior", "p_accept"), offer.prior.p_accept, 0, 1)
+    yield from _within(("prior", "uplift"), offer.prior.uplift, -1, 1)
+    yield from _not_negative(("price", "amount"), offer.price.amount)
+    yield from _not_negative(("contact_cost",), offer.contact_cost)
+    if not _CURRENCY.fullmatch(offer.price.currency):
+        yield ("price", "currency"), f"{quoted(offer.price.currency)} is not a currency code such as `EUR`", None
+    yield from _validity(offer)
+
+
+def _validity(document: Offer | Policy) -> Iterator[Found]:
+    bounds: dict[str, int] = {}
+    for name in ("valid_from", "valid_to"):
+        text = getattr(document, name)
+        if text is None:
+            continue
+        try:
+            bounds[name] = parse_time_ms(text)
+        except (ValueError, OverflowError) as error:
+            yield (name,), str(error), None
+    if len(bounds) == 2 and bounds["valid_to"] < bounds["valid_from"]:
+        yield ("valid_to",), "`valid_to` lies before `valid_from`: swap them", None
+
+
+def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
+    yield from _duration(("grant_ttl",), channel.grant_ttl)
+    yield from _not_negative(("contact_cost",), channel.contact_cost)
+    yield from _not_negative(("fatigue_cost",), channel.fatigue_cost)
+    seen: set[str] = set()
+    for index, limit in enumerate(channel.limits):
+        if limit.limit in seen:
+            message = f"limit {quoted(limit.limit)} is defined twice in this channel: rename one"
+            yield ("limits", index, "limit"), message, None
+        seen.add(limit.limit)
+        yield from _duration(("limits", index, "per"), limit.per)
+        yield from _positive(("limits", index, "at_most"), limit.at_most)
+    if channel.quiet_hours is not None:
+        for name, text in (("from", channel.quiet_hours.start), ("to", channel.quiet_hours.end)):
+            if not _TIME_OF_DAY.fullmatch(text):
+                yield ("quiet_hours", name), f"{quoted(text)} is not a time of day such as `20:00`", None
+
+
+def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
+    if view.freshness is not None:
+        yield from _duration(("freshness",), view.freshness, duration_ms)
+    seen: set[str] = set()
+    for index, feature in enumerate(view.features):
+        if feature.id in seen:
+            message = f"feature {quoted(feature.id)} is defined twice in this view: rename one"
+            yield ("features", index, "id"), message, None
+        seen.add(feature.id)
+        for name in ("window", "hop"):
+            text = getattr(feature, name)
+            if text is not None:
+                yield from _duration(("features", index, name), text, duration_ms)
+
+
+def _contract(playbook: Playbook, contract: SignalContract) -> Iterator[Found]:
+    for path, message, nearest in schema_problems(contract.schema):
+        yield ("schema", *path), message, nearest
+    yield from _positive(("version",), contract.version)
+    properties = contract.schema.get("properties", {})
+    if isinstance(properties, Mapping):
+        for name in contract.identifiers:
+            yield from _known(("identifiers", name), "property", name, properties)
+
+
+def _source(playbook: Playbook, source: Source) -> Iterator[Found]:
+    types = {contract.signal for contract in playbook.contracts}
+    for index, mapping in enumerate(source.signals):
+        yield from _known(("signals", index, "rows"), "table", mapping.rows, source.tables)
+        yield from _known(("signals", index, "type"), "signal type", mapping.type, types)
+        for table in mapping.lookup:
+            yield from _known(("signals", index, "lookup", table), "table", table, source.tables)
+
+
+def _model(playbook: Playbook, model: ModelSpec) -> Iterator[Found]:
+    features = _features(playbook)
+    for index, name in enumerate(model.features):
+        yield from _known(("features", index), "feature", name, features)
+    if not model.features:
+        yield ("features",), "no features: name at least one to learn from", None
+    yield from _duration(("label_window",), model.label_window)
+    if not 0 < model.holdout_share < 1:
+        message = f"{quoted(model.holdout_share)} is out of range: it must be more than 0 and less than 1"
+        yield ("holdout_share",), message, None
+
+
+def _scenario(playbook: Playbook, scenario: Scenario) -> Iterator[Found]:
+    moments = {moment.moment: moment for moment in playbook.app.moments}
+    channels = [channel.channel for channel in playbook.channels]
+    offers = {offer.offer: offer for offer in playbook.offers}
+    yield from _known(("moment",), "moment", scenario.moment, moments)
+    for index, channel in enumerate(scenario.channels):
+        yield from _known(("channels", index), "channel", channel, channels)
+    features = _features(playbook)
+    for name in scenario.features:
+        yield from _known(("features", name), "feature", name, features)
+    if scenario.moment in moments:
+        for name in scenario.context:
+            yield from _known(("context", name), "context value", name, moments[scenario.moment].context)
+    expect = scenario.expect
+    if expect.offer is not None and expect.offer != NO_OFFER:
+        yield from _known(("expect", "offer"), "offer", expect.offer, offers)
+    if expect.channel is not None:
+        yield from _known(("expect", "channel"), "channel", expect.channel, channels)
+    candidates = {f"{name}@{channel}" for name, offer in offers.items() for channel in offer.treatments}
+    for name in expect.rejected:
+        yield from _known(("expect", "rejected", name), "candidate", name, candidates | offers.keys())
+    try:
+        parse_time_ms(scenario.at)
+    except (ValueError, OverflowError) as error:
+        yield ("at",), str(error), None
+
+
+_CHECKS: Mapping[str, Callable[[Playbook, Any], Iterable[Found]]] = {
+    "app": _app,
+    "moments": _moment,
+    "offers": _offer,
+    "channels": _channel,
+    "views": _view,
+    "policies": lambda playbook, policy: _validity(policy),
+    "schemas": _contract,
+    "sources": _source,
+    "models": _model,
+    "scenarios": _scenario,
+}
+
+
+def _features(playbook: Playbook) -> set[str]:
+    """Every feature by its own name, and as `view.feature`."""
+    names = {feature.id for view in playbook.views for feature in view.features}
+    return names | {f"{view.view}.{feature.id}" for view in playbook.views for feature in view.features}
+
+
+def _known(field: FieldPath, noun: str, name: str, known: Iterable[str]) -> Iterator[Found]:
+    names = list(known)
+    if name in names:
+        return
+    nearest = closest(name, names)
+    message = f"unknown {noun} {quoted(name)}"
+    if nearest is None:
+        message += f": the playbook has {listed(sorted(names))}" if names else ": the playbook has none"
+    yield field, message, nearest
+
+
+def _duration(field: FieldPath, text: str, parse: Callable[[str], int] = parse_duration_ms) -> Iterator[Found]:
+    try:
+        parse(text)
+    except ValueError as error:
+        yield field, str(error), None
+
+
+def _within(field: FieldPath, value: float, least: float, most: float) -> Iterator[Found]:
+    if not least <= value <= most:
+        yield field, f"{quoted(value)} is out of range: it must be from {least} to {most}", None
+
+
+def _positive(field: FieldPath, value: float) -> Iterator[Found]:
+    if not value > 0:
+        yield field, f"{quoted(value)} is out of range: it must be more than 0", None
+
+
+def _not_negative(field: FieldPath, value: float) -> Iterator[Found]:
+    if not value >= 0:
+        yield field, f"{quoted(value)} is out of range: it must be 0 or more", None
+
+
+def _is_of(value: bool | int | float | str, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "bool"
+    return isinstance(value, {"bool": bool, "int": int, "double": int | float, "string": str}[kind])

@@ -1,0 +1,53 @@
+"""Writes JSON Schemas of the playbook's files, made from the documents' types, so that editors can complete."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from opportune.adapters.playbook.contracts import DIALECT
+from opportune.adapters.playbook.folder import COLLECTIONS
+from opportune.adapters.playbook.problems import closest
+from opportune.core.playbook import App
+
+SCHEMA_FOLDER = ".schema"
+SCHEMA_NAMES = ("app", *(one.key for one in COLLECTIONS))
+
+
+def schema_json(collection: str) -> dict[str, Any]:
+    """JSON Schema 2020-12 of one kind of file: `app`, `offers`, `views`, ...; ValueError for another name."""
+    if collection == "app":
+        (body,), components = msgspec.json.schema_components([App], ref_template="#/$defs/{name}")
+    else:
+        kinds = {one.key: one.kind for one in COLLECTIONS}
+        if collection not in kinds:
+            nearest = closest(collection, SCHEMA_NAMES)
+            hint = f"; did you mean `{nearest}`?" if nearest else ""
+            raise ValueError(f"`{collection}` is no kind of playbook file{hint}")
+        (item,), components = msgspec.json.schema_components([kinds[collection]], ref_template="#/$defs/{name}")
+        body = {
+            "type": "object",
+            "properties": {collection: {"type": "array", "items": item}},
+            "required": [collection],
+            "additionalProperties": False,
+        }
+    for component in components.values():
+        if "description" in component:
+            component["description"] = inspect.cleandoc(component["description"])
+    return {"$schema": DIALECT, "title": f"opportune {collection}", **body, "$defs": components}
+
+
+def write_schemas(folder: Path | str) -> tuple[Path, ...]:
+    """Write `.schema/<name>.json` for every kind of file into a playbook folder; returns the paths."""
+    target = Path(folder) / SCHEMA_FOLDER
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in SCHEMA_NAMES:
+        path = target / f"{name}.json"
+        path.write_text(json.dumps(schema_json(name), indent=2) + "\n", encoding="utf-8")
+        written.append(path)
+    return tuple(written)
