@@ -26,6 +26,11 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
+COUNTED: Final = (
+    "signals", "quarantined", "people", "accounts", "decisions", "outcomes", "reviews", "leaves"
+)  # fmt: skip
+"""The counters that `Records.counts` always names."""
+
 _UNREAD: Final[Any] = object()
 
 

@@ -1,0 +1,198 @@
+"""The one thread that writes: it takes all units that wait, runs them, and syncs them together."""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from itertools import chain
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread, get_ident
+from time import monotonic
+from typing import Any, Final
+
+import msgspec
+
+from opportune.adapters.sqlite import queries, rows
+from opportune.adapters.sqlite.committed import Committed
+from opportune.adapters.sqlite.queries import Write
+from opportune.ports import StoreBroken, StoreFull, Transaction
+from opportune.unit_of_work import Group, run_units
+
+GROUP_MAX: Final = 512
+ROWS_AT_ONCE: Final = (64, 16, 4, 1)
+"""Few statement texts, so that all of them stay prepared."""
+
+_log = logging.getLogger(__name__)
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """One unit of work and who waits for it."""
+
+    work: Callable[[Transaction], Any]
+    done: Callable[[Any], None]
+
+
+class Writer:
+    """Group commit: units run in order of arrival, their rows are flushed in one transaction, then all are told.
+
+    It lingers for more units only while fewer wait than were in the group before: a caller that is alone never
+    waits for company, many callers share each sync.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, committed: Committed, linger_ms: float, queue_max: int
+    ) -> None:
+        self._connection = connection
+        self._committed = committed
+        self._linger_s = linger_ms / 1000
+        self._queue_max = queue_max
+        self._waiting: SimpleQueue[Unit | None] = SimpleQueue()
+        self._gate = Lock()
+        self._closed = False
+        self._broken: str | None = None
+        self._expected = 1
+        self._thread = Thread(target=self._write, name="opportune-sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, unit: Unit) -> None:
+        """Raises StoreFull, and StoreBroken once closed or broken."""
+        with self._gate:
+            if self._broken is not None:
+                raise StoreBroken(self._broken)
+            if self._closed:
+                raise StoreBroken("the store is closed")
+            if self._waiting.qsize() >= self._queue_max:
+                raise StoreFull(f"{self._queue_max} units of work wait already: try again later")
+            self._waiting.put(unit)
+
+    def is_here(self) -> bool:
+        """Is this the writer's own thread?"""
+        return get_ident() == self._thread.ident
+
+    def close(self) -> None:
+        """Finishes what waits, then ends the thread."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._waiting.put(None)
+        self._thread.join()
+
+    def _write(self) -> None:
+        more = True
+        while more:
+            units, more = self._next_group()
+            if units:
+                self._process(units)
+
+    def _next_group(self) -> tuple[list[Unit], bool]:
+        """All units that wait, at least one; False with them once the last one was taken."""
+        units: list[Unit] = []
+        deadline: float | None = None
+        while len(units) < GROUP_MAX:
+            try:
+                if not units:
+                    unit = self._waiting.get()
+                elif len(units) >= self._expected:
+                    unit = self._waiting.get_nowait()
+                else:
+                    now = monotonic()
+                    deadline = deadline or now + self._linger_s
+                    unit = self._waiting.get(timeout=max(0.0, deadline - now))
+            except Empty:
+                break
+            if unit is None:
+                return units, False
+            units.append(unit)
+        self._expected = len(units)
+        return units, True
+
+    def _process(self, units: list[Unit]) -> None:
+        """Runs, flushes and tells one group.
+
+        A value that the database refuses fails only its own unit: the group is taken back and its units run
+        again, one by one. When the disk refuses, nobody is acknowledged, and nothing is tried again: after a
+        failed sync the operating system may have dropped the pages and say yes the next time.
+        """
+        if self._broken is not None:
+            _tell(units, [StoreBroken(self._broken)] * len(units))
+            return
+        try:
+            results = self._commit(units)
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            if _of_the_disk(error):
+                results = [self._break(error)] * len(units)
+            elif len(units) == 1:
+                results = [error]
+            else:
+                for unit in units:
+                    self._process([unit])
+                return
+        _tell(units, results)
+
+    def _commit(self, units: list[Unit]) -> list[Any]:
+        """What became of each unit, once all that were kept are durable."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            group = Group(self._committed)
+            results = run_units(group, [unit.work for unit in units])
+            self._still_whole(results)
+            changes = group.changes
+            if changes.empty():
+                connection.execute("ROLLBACK")
+                return results
+            for write, batch in rows.batches(changes, self._committed.leaf_count):
+                if batch:
+                    self._insert(write, batch)
+            self._insert(queries.WRITE_COUNTERS, list(self._committed.totals(changes).items()))
+            connection.execute("COMMIT")
+        except BaseException:
+            _take_back(connection)
+            raise
+        self._committed.take_over(changes)
+        return results
+
+    def _still_whole(self, results: list[Any]) -> None:
+        """A failed read is the disk's, not the unit's; and SQLite may have ended the transaction because of it."""
+        for result in results:
+            if isinstance(result, sqlite3.Error):
+                raise result
+        if not self._connection.in_transaction:
+            raise sqlite3.OperationalError("the transaction was lost")
+
+    def _insert(self, write: Write, batch: list[rows.Row]) -> None:
+        execute = self._connection.execute
+        start, left = 0, len(batch)
+        for size in ROWS_AT_ONCE:
+            while left >= size:
+                execute(queries.insert(write, size), list(chain.from_iterable(batch[start : start + size])))
+                start += size
+                left -= size
+
+    def _break(self, error: Exception) -> StoreBroken:
+        with self._gate:
+            self._broken = f"the disk refused a write ({error}): free or repair it, then reopen the store"
+        _log.error("store broken: %s", error)
+        return StoreBroken(self._broken)
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Every error of the database but those of a value that does not fit: in doubt, the store stops."""
+    of_the_value = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, of_the_value)
+
+
+def _take_back(connection: sqlite3.Connection) -> None:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        _log.error("rollback failed: %s", error)
+
+
+def _tell(units: list[Unit], results: list[Any]) -> None:
+    for unit, result in zip(units, results, strict=True):
+        try:
+            unit.done(result)
+        except Exception as error:  # noqa: BLE001 - the others must hear of their units
+            # Without its text, which may hold a personal value.
+            _log.error("the `done` of a unit of work raised %s", type(error).__name__)
