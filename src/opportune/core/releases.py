@@ -13,6 +13,7 @@ from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms
 from opportune.core.contracts import compile_contract, signal_fields
 from opportune.core.decisions.brain import Brain
 from opportune.core.durations import parse_duration_ms
+from opportune.core.expressions import parse
 from opportune.core.features import CompiledViews, compile_views
 from opportune.core.models import Scorecard, card_hash, compile_scorecard
 from opportune.core.playbook import Playbook
@@ -95,6 +96,10 @@ def compile_brain(
     place = {offer: index for index, offer in enumerate(offers)}
     card = cards[0] if cards else None
     limits = compile_limits(playbook.channels)
+    variables = variables_of(playbook, views)
+    rules = all_policies(playbook)
+    types = {variable.name: variable.type for variable in variables}
+    policies = compile_policies(rules, variables, table_of(candidates))
     return Brain(
         release=hash_,
         app=playbook.app,
@@ -116,7 +121,9 @@ def compile_brain(
         contact_keep_ms=keep_ms_of(limits),
         grant_ttl_ms={one.channel: parse_duration_ms(one.grant_ttl) for one in playbook.channels},
         views=views,
-        policies=compile_policies(all_policies(playbook), variables_of(playbook, views), table_of(candidates)),
+        policies=policies,
+        rules={rule.id: rule for rule in rules},
+        rule_names={rule.id: tuple(sorted(parse(rule.when, types).names)) for rule in rules},
         model=None if card is None else compile_scorecard(card, offers, views.names),
         model_name=None if card is None else f"{card.model}@{card_hash(card)[:12]}",
     )

@@ -13,13 +13,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import msgspec
 
 from opportune.core.catalog import Moment
 from opportune.core.contacts import with_contact
 from opportune.core.customers import Account, Contact, Person
-from opportune.core.decisions.answers import Answer, answer_of
+from opportune.core.decisions.answers import Answer, answer_of, unrecorded_answer
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.kernel import run
 from opportune.core.decisions.questions import Question, QuestionError, check_question
@@ -106,9 +107,9 @@ class Decide(msgspec.Struct, frozen=True):
     brain: Callable[[], Brain]
     brain_of: Callable[[str], Brain]
 
-    def submit(self, question: Question, done: Done) -> None:
-        """Decides; `done` gets the answer when it is durable. QuestionError (nothing written) and StoreFull are
-        raised at once."""
+    def submit(self, question: Question, done: Done) -> int:
+        """Decides; `done` gets the answer when it is durable; returns the budget in ms. QuestionError (nothing
+        written) and StoreFull are raised at once."""
         start_us = self.clock.tick_us()
         brain = self.brain()
         # 1. admit
@@ -120,6 +121,28 @@ class Decide(msgspec.Struct, frozen=True):
             if admitted:
                 self.gate.leave()
             raise
+        return question.budget_ms or moment.budget_ms
+
+    def run(self, question: Question) -> Answer:
+        """`submit` and wait: for the CLI and tests."""
+        found: Future[Answer] = Future()
+
+        def done(outcome: Answer | BaseException) -> None:
+            if isinstance(outcome, BaseException):
+                found.set_exception(outcome)
+            else:
+                found.set_result(outcome)
+
+        self.submit(question, done)
+        return found.result()
+
+    def unrecorded(self, question: Question) -> Answer:
+        """The safe default for a question whose record was not durable in time: it offers nothing, and says so.
+
+        Should the record become durable after all, what it reserved runs out with its grant: nobody has it.
+        """
+        brain = self.brain()
+        return unrecorded_answer(brain.release, question.moment, question.customer.id or "")
 
     def preview(self, question: Question) -> Answer:
         """The answer that would be given now; writes nothing, reserves nothing, counts nowhere."""

@@ -97,6 +97,30 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
     )
 
 
+def unrecorded_answer(release: str, moment: str, customer: str) -> Answer:
+    """The safe default when no record could be made in time: nothing is offered, so nothing needs one."""
+    nothing = "There is nothing we would like to suggest right now."
+    why = "The answer was not recorded in time, so the safe default was given: offer nothing."
+    return Answer(
+        decision_id="",
+        disposition="fallback",
+        reason="TIMEOUT",
+        release=release,
+        moment=moment,
+        customer=customer,
+        offer=None,
+        channel=None,
+        explanation={"customer": nothing, "agent": why, "auditor": why},
+        policies=(),
+        reasons=(),
+        action_probability=1.0,
+        budget_ms=0,
+        timings_us={},
+        degraded=("record.late",),
+        recorded=False,
+    )
+
+
 def _shown(brain: Brain, record: DecisionRecord, offer_id: str, channel: str) -> OfferShown:
     candidate = next(c for c in brain.candidates if c.id == f"{offer_id}@{channel}")
     offer, treatment = candidate.offer, candidate.treatment

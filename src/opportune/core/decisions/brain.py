@@ -11,7 +11,7 @@ from opportune.core.contacts import LimitRule, QuietRule
 from opportune.core.features import CompiledViews
 from opportune.core.models import CompiledModel
 from opportune.core.playbook import App
-from opportune.core.policies import CompiledPolicies
+from opportune.core.policies import CompiledPolicies, Policy
 
 
 class Brain(msgspec.Struct, frozen=True):
@@ -19,7 +19,8 @@ class Brain(msgspec.Struct, frozen=True):
 
     `offers` is the fixed order in which the model scores (`priors` are the owners' beliefs, in it); `offer_of[i]` is the place of candidate i's offer in it.
     `margins`, `costs` and `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per
-    candidate. `purposes` are the purposes offers rest on.
+    candidate. `purposes` are the purposes offers rest on. `rules` and
+    `rule_names` give each policy by id and the names its condition reads, for explanations.
     """
 
     release: str
@@ -43,6 +44,8 @@ class Brain(msgspec.Struct, frozen=True):
     grant_ttl_ms: Mapping[str, int]
     views: CompiledViews
     policies: CompiledPolicies
+    rules: Mapping[str, Policy]
+    rule_names: Mapping[str, tuple[str, ...]]
     model: CompiledModel | None
     model_name: str | None
 

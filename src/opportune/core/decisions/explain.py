@@ -72,7 +72,7 @@ def rules_fired(brain: Brain, record: DecisionRecord) -> tuple[RuleFired, ...]:
     for stage, rule, mask in record.result.stages:
         held = (int(mask, 16) & asked).bit_count()
         if held:
-            policy = brain.policies.by_id.get(rule)
+            policy = brain.rules.get(rule)
             version = 1 if policy is None else policy.version
             found.append(RuleFired(rule, version, stage, reason_of(brain, record, rule, policy), held))
     return tuple(found)
@@ -109,11 +109,11 @@ def _fate(
     facts: dict[str, Any] = {}
     if holding:
         stage, rule = holding[0]
-        policy = brain.policies.by_id.get(rule)
+        policy = brain.rules.get(rule)
         reason = reason_of(brain, record, rule, policy)
         if policy is not None:
             values = _values(record, candidate)
-            facts = {name: values.get(name) for name in brain.policies.names_of(rule)}
+            facts = {name: values.get(name) for name in brain.rule_names[rule]}
     elif scored is None:
         stage, rule, reason = "arbitration", "not_scored", "the decision ended before this was scored"
     else:

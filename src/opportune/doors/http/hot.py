@@ -27,8 +27,8 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 STORE_WAIT_MAX_S = 10.0
-LATE_MS = 15
-"""How long after its deadline an answer may still leave: then it is 503 and the decision, if made, is void."""
+LATE_MS = 10
+"""How long after its deadline an answer may wait for the record; then the safe default leaves in its place."""
 
 JSON_TYPE = b"application/json"
 _ENCODER = msgspec.json.Encoder()
@@ -92,32 +92,38 @@ class HotDoor:
 
     async def _decide(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         question = parse_question(body)
-        region = self._region()
+        decide = self._region().decide
         future, done = self._bridged()
-        region.decide.submit(question, done)
-        return _ENCODER.encode(await future)
+        wait_s = (decide.submit(question, done) + LATE_MS) / 1000
+        timer = asyncio.get_running_loop().call_later(wait_s, _too_late, future)
+        try:
+            return _ENCODER.encode(await future)
+        except TimeoutError:
+            return _ENCODER.encode(decide.unrecorded(question))
+        finally:
+            timer.cancel()
 
     async def _preview(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         return _ENCODER.encode(self._region().decide.preview(parse_question(body)))
 
     async def _signals(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         drafts, _ = drafts_of(headers.get("content-type", ""), headers, body)
-        return await self._take(drafts)
+        receipts = await self._take(drafts)
+        if len(receipts) == 1 and receipts[0].status == "quarantined":
+            raise _quarantined(receipts[0].problems)
+        return _counted(receipts)
 
     async def _segment(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
-        return await self._take(segment_drafts(path, body))
+        # Senders of this shape drop what is refused: what cannot be accepted is kept in quarantine, and said so.
+        return _counted(await self._take(segment_drafts(path, body)))
 
-    async def _take(self, drafts: list[Draft]) -> bytes:
+    async def _take(self, drafts: list[Draft]) -> list[Receipt]:
         if not drafts:
-            return _ENCODER.encode(Receipts(0, 0, 0, []))
+            return []
         future, done = self._bridged()
         self._region().ingest.submit(drafts, done)
         receipts: list[Receipt] = await asyncio.wait_for(future, STORE_WAIT_MAX_S)
-        fates = [receipt.status for receipt in receipts]
-        counts = (fates.count("accepted"), fates.count("duplicate"), fates.count("quarantined"))
-        if len(receipts) == 1 and counts[2]:
-            raise _quarantined(receipts[0].problems)
-        return _ENCODER.encode(Receipts(*counts, receipts))
+        return receipts
 
     async def _outcomes(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         posts = parse_outcomes(body)
@@ -166,6 +172,17 @@ def _gunzip(body: bytes) -> bytes:
     if len(found) > BODY_BYTES_MAX:
         raise HttpProblem(413, "body_too_large", f"unpacked, a body holds at most {BODY_BYTES_MAX} bytes")
     return found
+
+
+def _too_late(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError("the record was not durable in time"))
+
+
+def _counted(receipts: list[Receipt]) -> bytes:
+    fates = [receipt.status for receipt in receipts]
+    counts = (fates.count("accepted"), fates.count("duplicate"), fates.count("quarantined"))
+    return _ENCODER.encode(Receipts(*counts, receipts))
 
 
 def _quarantined(problems: tuple[Problem, ...]) -> HttpProblem:

@@ -1,0 +1,111 @@
+"""The wiring: the only module that names products; builds one set of ports and flows per region."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from opportune.adapters.files.keys import load_or_create_key
+from opportune.adapters.files.published import PublishedLedger
+from opportune.adapters.files.shelf import FileShelf
+from opportune.adapters.memory.pulse import MemoryPulse
+from opportune.adapters.sqlite import SqliteRecords
+from opportune.adapters.system.clock import SystemClock
+from opportune.adapters.system.vault import FileVault
+from opportune.core.models import Scorecard, decode_card
+from opportune.doors.http.keys import ALL_SCOPES, WRITE_KEY_SCOPES, Keyring, Scopes
+from opportune.flows.region import Region
+
+DATA_FOLDER = ".opportune"
+CARDS = "models"
+
+
+class InUse(RuntimeError):
+    """Another process writes to this data folder."""
+
+
+def data_folder(playbook: Path) -> Path:
+    """Where a playbook's state lives: beside its documents, out of git."""
+    return playbook / DATA_FOLDER
+
+
+def origin_of(project: str, region: str) -> str:
+    """The name of a region's ledger, and of the key that signs it."""
+    return f"opportune.local/{project}/{region}"
+
+
+@contextlib.contextmanager
+def writing(data: Path) -> Iterator[None]:
+    """Holds the one right to write to a data folder; InUse when another process has it.
+
+    INVARIANT: customer state is cached in the writer's memory, so there is never a second writer.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "writer.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another process works on `{data}`: stop it (is `opportune serve` running?) or use its API"
+            raise InUse(message) from None
+        yield
+
+
+def open_region(data: Path, project: str, region: str) -> Region:
+    """One region over its own files and keys. The caller holds `writing`, or only reads."""
+    folder = data / region
+    keys = folder / "keys"
+    folder.mkdir(parents=True, exist_ok=True)
+    records = SqliteRecords(folder / "records.db")
+    key = load_or_create_key(keys / "ledger.key")
+    ledger = PublishedLedger(folder / "ledger", origin_of(project, region), key, records)
+    return Region(
+        name=region,
+        records=records,
+        ledger=ledger,
+        vault=FileVault(keys),
+        clock=SystemClock(),
+        pulse=MemoryPulse(),
+        warm=freeze,
+    )
+
+
+def shelf_of(data: Path, region: str) -> FileShelf:
+    """Where a region keeps its trained models."""
+    return FileShelf(data / region / "shelf")
+
+
+def latest_cards(shelf: FileShelf, models: tuple[str, ...]) -> list[Scorecard]:
+    """The newest card of each model that passed its gates, in the order of `models`."""
+    found: dict[str, Scorecard] = {}
+    for name in shelf.names(CARDS):
+        card = decode_card(shelf.get(CARDS, name))
+        if card.approved and card.model in models:
+            found.setdefault(card.model, card)
+    return [found[model] for model in models if model in found]
+
+
+def keyring(data: Path, extra: dict[str, Scopes] | None = None) -> tuple[Keyring, dict[str, str]]:
+    """The keys of a data folder, made on first use (file mode 0600), and what to print: name to key."""
+    path = data / "api_keys.json"
+    if path.exists():
+        named: dict[str, str] = json.loads(path.read_text())
+    else:
+        named = {"api_key": f"opp_{secrets.token_urlsafe(24)}", "write_key": f"wk_{secrets.token_urlsafe(18)}"}
+        data.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            json.dump(named, file, indent=1)
+    scopes: dict[str, Scopes] = {named["api_key"]: ALL_SCOPES, named["write_key"]: WRITE_KEY_SCOPES}
+    return Keyring({**scopes, **(extra or {})}), named
+
+
+def freeze() -> None:
+    """Moves what was loaded out of the garbage collector's sight: a full collection would stop decisions."""
+    gc.collect()
+    gc.freeze()
