@@ -74,6 +74,8 @@ def train(spec: ModelSpec, examples: TrainingSet, offers: Sequence[str], trainer
     """
     # 2. split by time
     slices = split_by_time(examples, spec.holdout_share)
+    if not slices.evaluate.examples:
+        raise LearnError(f"model `{spec.model}` has {len(examples.examples)} examples: none is left to judge it by")
     # 3. fit
     fit = trainer.fit(slices.fit, offers)
     # 4. calibrate
@@ -242,8 +244,6 @@ def _calibrate(spec: ModelSpec, fit: Fit, later: TrainingSet) -> Calibration:
 
 def _training(spec: ModelSpec, examples: TrainingSet, slices: Slices, trainer: Trainer) -> Training:
     rows = examples.examples
-    if not rows or not slices.evaluate.examples:
-        raise LearnError(f"model `{spec.model}` has {len(rows)} examples: none is left to judge it by")
     return Training(
         data_hash(examples),
         len(rows),

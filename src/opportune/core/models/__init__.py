@@ -1,5 +1,6 @@
 """Models: additive scorecards for the uplift of several offers at once, whose parts are the explanation."""
 
+from opportune.core.models import measures
 from opportune.core.models.calibration import calibration_error, calibration_table, platt, sigmoid
 from opportune.core.models.card import (
     CARD_VERSION,
@@ -70,6 +71,7 @@ __all__ = [
     "encode_card",
     "evaluate",
     "fit_weights",
+    "measures",
     "model_card",
     "platt",
     "sigmoid",

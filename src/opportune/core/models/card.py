@@ -43,10 +43,10 @@ class FeatureTable(msgspec.Struct, frozen=True):
             if not isinstance(value, str):
                 return MISSING_BIN
             return self.categories.index(value) + 2 if value in self.categories else UNSEEN_BIN
-        if self.type == "bool":
-            return 2 if value is True else 1 if value is False else MISSING_BIN
         if not isinstance(value, float | int) or value != value:
             return MISSING_BIN
+        if self.type == "bool":
+            return 2 if value == 1 else 1 if value == 0 else MISSING_BIN
         return bisect_right(self.edges, value) + 1
 
     def bin_label(self, index: int) -> str:
