@@ -1,0 +1,318 @@
+"""The rest of the HTTP API on Litestar: reading decisions, customers, releases and the ledger; governing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Controller, Request, Response, get, post, put
+from litestar.params import Parameter
+
+from opportune.core.consents import CONSENT_SIGNALS
+from opportune.core.customers import ANY_CHANNEL, Person, consent_status
+from opportune.core.decisions.answers import answer_of
+from opportune.core.decisions.explain import why_not
+from opportune.core.decisions.records import decode_record
+from opportune.core.ledger import LedgerError
+from opportune.core.models import card_hash
+from opportune.core.signals import Draft, format_time
+from opportune.doors.http.problems import HttpProblem
+from opportune.flows.region import Region
+from opportune.ports import StoredDecision
+
+RegionOf = Callable[[], Region]
+Text = Annotated[str, Parameter(max_length=256)]
+Last = Annotated[int, Parameter(ge=1, le=1000)]
+
+
+class ConsentPut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a customer says about a purpose, in some channels or in all."""
+
+    status: Literal["given", "refused", "withdrawn"]
+    purpose: str = "marketing"
+    channels: tuple[str, ...] = (ANY_CHANNEL,)
+    source: str = "api"
+    expires_at: str | None = None
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who changes the live release, and why; both are kept in the ledger."""
+
+    actor: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_.-]+$")]
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+def decisions_controller(region: RegionOf) -> type[Controller]:
+    """GET /v1/decisions, /v1/decisions/{id} and its proof and replay."""
+
+    class Decisions(Controller):
+        path = "/v1/decisions"
+        tags = ("decisions",)
+
+        @get(sync_to_thread=True)
+        def listed(
+            self, last: Last = 50, disposition: Text | None = None, customer: Text | None = None
+        ) -> list[dict[str, Any]]:
+            """The newest decisions."""
+            found = region().records.decisions(last, disposition=disposition, customer=customer)
+            return [_line(decision) for decision in found]
+
+        @get("/{decision_id:str}", sync_to_thread=True)
+        def shown(self, decision_id: Text) -> dict[str, Any]:
+            """One decision: the answer as given, the record it rests on, outcomes, and why not each candidate."""
+            one = _decision(region(), decision_id)
+            record = decode_record(one.record)
+            brain = region().releases.brain_of(record.release)
+            return {
+                "answer": answer_of(brain, record),
+                "record": record,
+                "outcomes": region().records.outcomes(one.id),
+                "candidates": why_not(brain, record),
+                "ledger": {"index": one.leaf},
+            }
+
+        @get("/{decision_id:str}/proof", sync_to_thread=True)
+        def proof(self, decision_id: Text) -> Response[bytes]:
+            """The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)."""
+            one = _decision(region(), decision_id)
+            return Response(region().ledger.proof(one.leaf), media_type="text/plain; charset=utf-8")
+
+        @post("/{decision_id:str}/replay", sync_to_thread=True, status_code=200)
+        def replay(self, decision_id: Text, release: Text | None = None) -> dict[str, Any]:
+            """Rebuilds the decision from what it saw and compares it with the record to the byte."""
+            one = _decision(region(), decision_id)
+            return msgspec.to_builtins(region().replay(one.id, release))
+
+    return Decisions
+
+
+def customers_controller(region: RegionOf) -> type[Controller]:
+    """GET /v1/customers/{id} and PUT /v1/customers/{id}/consents."""
+
+    class Customers(Controller):
+        path = "/v1/customers"
+        tags = ("customers",)
+
+        @get("/{customer_id:str}", sync_to_thread=True)
+        def shown(self, customer_id: Text) -> dict[str, Any]:
+            """One customer: features with ages, consent, contacts and the latest decisions."""
+            here = region()
+            person = _person(here, customer_id)
+            return customer_view(here, person)
+
+        @put("/{customer_id:str}/consents", sync_to_thread=True)
+        def consent(self, customer_id: Text, data: ConsentPut) -> dict[str, Any]:
+            """Records what the customer says; it holds for every decision from now on."""
+            here = region()
+            _person(here, customer_id)
+            type_ = next(name for name, status in CONSENT_SIGNALS.items() if status == data.status)
+            said: dict[str, Any] = {"purpose": data.purpose, "channels": list(data.channels)}
+            if data.expires_at is not None:
+                said["expires_at"] = data.expires_at
+            draft = Draft(data.source, here.clock.new_id(), type_, subject=customer_id, data=said)
+            receipt = here.ingest.run([draft])[0]
+            if receipt.status == "quarantined":
+                raise HttpProblem(422, "consent_refused", receipt.problems[0].message)
+            return customer_view(here, _person(here, customer_id))
+
+    return Customers
+
+
+def govern_controller(region: RegionOf) -> type[Controller]:
+    """Releases, models, reviews and quarantine."""
+
+    class Govern(Controller):
+        path = "/v1"
+        tags = ("govern",)
+
+        @get("/releases", sync_to_thread=True)
+        def releases(self) -> dict[str, Any]:
+            """Every release, which one is live, and what was live when."""
+            records = region().records
+            return {
+                "live": records.live(),
+                "releases": [
+                    {"hash": one.hash, "created_at": format_time(one.created_ms), "note": one.note}
+                    for one in records.releases()
+                ],
+                "history": [
+                    {"at": format_time(at_ms), "release": hash_, "actor": actor, "why": why}
+                    for at_ms, hash_, actor, why in records.live_history()
+                ],
+            }
+
+        @post("/releases/{hash_:str}/promote", sync_to_thread=True, status_code=200)
+        def promote(self, hash_: Text, data: Promotion) -> dict[str, Any]:
+            """Makes a stored release the live one."""
+            try:
+                region().promote(hash_, data.actor, data.why)
+            except LookupError as error:
+                raise HttpProblem(404, "unknown_release", str(error)) from None
+            return {"live": hash_}
+
+        @post("/releases/rollback", sync_to_thread=True, status_code=200)
+        def rollback(self, data: Promotion) -> dict[str, Any]:
+            """Makes the release before the live one live again."""
+            return {"live": region().rollback(data.actor, data.why)}
+
+        @get("/models", sync_to_thread=True)
+        def models(self) -> list[dict[str, Any]]:
+            """The models of the live release, with what they learned from and how well."""
+            return [
+                {"model": card.model, "hash": card_hash(card), "approved": card.approved, "training": card.training}
+                for card in region().releases.live().cards
+            ]
+
+        @get("/reviews", sync_to_thread=True)
+        def reviews(self, status: Text = "open", last: Last = 50) -> list[dict[str, Any]]:
+            """Decisions that wait for a person."""
+            return [msgspec.to_builtins(review) for review in region().records.reviews(status, last)]
+
+        @get("/quarantine", sync_to_thread=True)
+        def quarantine(self, last: Last = 50) -> list[dict[str, Any]]:
+            """Signals kept out, with the fields that are wrong."""
+            return [
+                {
+                    "seq": one.seq,
+                    "received_at": format_time(one.received_ms),
+                    "source": one.source,
+                    "id": one.id,
+                    "type": one.type,
+                    "problems": one.problems,
+                }
+                for one in region().records.quarantined(last)
+            ]
+
+    return Govern
+
+
+def ledger_controller(region: RegionOf) -> type[Controller]:
+    """The published log, in C2SP tlog-tiles layout."""
+
+    class Ledger(Controller):
+        path = "/v1/ledger"
+        tags = ("ledger",)
+
+        @get("/checkpoint", sync_to_thread=True)
+        def checkpoint(self) -> Response[bytes]:
+            """The newest signed checkpoint."""
+            return Response(region().ledger.checkpoint(), media_type="text/plain; charset=utf-8")
+
+        @get("/vkey", sync_to_thread=True)
+        def vkey(self) -> Response[str]:
+            """The key that checks it."""
+            return Response(region().ledger.vkey + "\n", media_type="text/plain; charset=utf-8")
+
+        @get("/tile/{tile:path}", sync_to_thread=True)
+        def tile(self, tile: str) -> Response[bytes]:
+            """A tile of hashes, or a bundle of entries."""
+            try:
+                content = region().ledger.tile(f"tile{tile}")
+            except LedgerError as error:
+                raise HttpProblem(404, "unknown_tile", str(error)) from None
+            return Response(content, media_type="application/octet-stream")
+
+    return Ledger
+
+
+def health_handlers(region: RegionOf) -> list[Any]:
+    """GET /healthz, /readyz and /metrics."""
+
+    @get("/healthz", tags=("health",), sync_to_thread=False)
+    def healthz() -> dict[str, str]:
+        """The process is up."""
+        return {"status": "ok"}
+
+    @get("/readyz", tags=("health",), sync_to_thread=True)
+    def readyz() -> dict[str, str]:
+        """A release is live and questions can be answered."""
+        return {"status": "ready", "release": region().releases.live().hash}
+
+    @get("/metrics", tags=("health",), sync_to_thread=True, media_type="text/plain; version=0.0.4")
+    def metrics() -> str:
+        """Prometheus text: counters of the record, and the last minute's decision times."""
+        return metrics_text(region())
+
+    return [healthz, readyz, metrics]
+
+
+def customer_view(region: Region, person: Person) -> dict[str, Any]:
+    """One customer as JSON; every fact with its age."""
+    now_ms = region.clock.now_ms()
+    release = region.releases.live()
+    account = None if person.account is None else region.records.account(person.account)
+    vector = release.views.read(person.features, None if account is None else account.features, now_ms)
+    return {
+        "id": person.id,
+        "account": person.account,
+        "traits": person.traits,
+        "features": {
+            name: {"value": value, "age_ms": age}
+            for name, value, age in zip(release.views.names, vector.values, vector.ages_ms, strict=True)
+        },
+        "missing": vector.missing,
+        "stale": vector.stale,
+        "consents": {
+            key: {
+                "status": consent_status(person.consents, *key.split("/", 1), now_ms),
+                "said": consent.status,
+                "at": format_time(consent.at_ms),
+                "source": consent.source,
+            }
+            for key, consent in person.consents.items()
+        },
+        "contacts": person.contacts[-20:],
+        "decisions": [_line(one) for one in region.records.decisions(20, customer=person.id)],
+    }
+
+
+def metrics_text(region: Region) -> str:
+    """Counters and gauges in Prometheus' text format."""
+    lines = []
+    for name, value in sorted(region.records.counts().items()):
+        kind, _, label = name.partition(".")
+        labels = f'{{kind="{label}"}}' if label else ""
+        lines.append(f"opportune_{kind}{'_by_kind' if label else ''}_total{labels} {value}")
+    window = region.pulse.window(region.clock.now_ms())
+    lines.append(f"opportune_decisions_per_second {window.rate:.3f}")
+    for quantile, value in (("0.5", window.p50_us), ("0.99", window.p99_us)):
+        if value is not None:
+            lines.append(f'opportune_decision_seconds{{quantile="{quantile}"}} {value / 1e6:.6f}')
+    lines.append(f"opportune_decisions_under_way {region.gate.under_way}")
+    return "\n".join(lines) + "\n"
+
+
+def request_scopes(request: Request[Any, Any, Any]) -> frozenset[str]:
+    """What the caller's key may do, as the guard found it."""
+    return frozenset(request.scope.get("opportune_scopes", frozenset()))
+
+
+def _decision(region: Region, id_: str) -> StoredDecision:
+    found = region.records.decision(id_)
+    if found is None:
+        raise HttpProblem(404, "unknown_decision", f"no decision has the id `{id_}`")
+    return found
+
+
+def _person(region: Region, id_: str) -> Person:
+    person = region.records.person(id_)
+    if person is None:
+        message = "no signal has named this customer yet: send one first, or check the id"
+        raise HttpProblem(404, "unknown_customer", message)
+    return person
+
+
+def _line(decision: StoredDecision) -> dict[str, Any]:
+    return {
+        "id": decision.id,
+        "at": format_time(decision.at_ms),
+        "customer": decision.customer,
+        "account": decision.account,
+        "moment": decision.moment,
+        "disposition": decision.disposition,
+        "offer": decision.offer,
+        "channel": decision.channel,
+        "release": decision.release,
+        "total_us": decision.total_us,
+    }

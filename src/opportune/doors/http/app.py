@@ -1,0 +1,158 @@
+"""The whole HTTP application: the hot routes in front, the rest of the API and the console behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Response, post
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers.base import BaseRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+import opportune
+from opportune.core.decisions.answers import Answer
+from opportune.core.decisions.questions import Question, QuestionError
+from opportune.core.outcomes import OutcomeError, OutcomePost
+from opportune.doors.http.api import (
+    RegionOf,
+    customers_controller,
+    decisions_controller,
+    govern_controller,
+    health_handlers,
+    ledger_controller,
+)
+from opportune.doors.http.hot import HotDoor, Receipts
+from opportune.doors.http.keys import Keyring, key_of
+from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, of_field
+from opportune.flows.govern import GovernError
+from opportune.flows.region import NotReady
+from opportune.ports import StoreBroken, StoreFull
+
+OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json", "/schema", "/console")
+"""Answered without an API key: health, the API's own description, and the console, which has sessions."""
+
+
+def build_app(region: RegionOf, keyring: Keyring, console: Sequence[Any] = ()) -> HotDoor:
+    """The ASGI application of one region; `console` are the console's handlers."""
+    behind = Litestar(
+        route_handlers=[
+            decisions_controller(region),
+            customers_controller(region),
+            govern_controller(region),
+            ledger_controller(region),
+            *health_handlers(region),
+            *described_handlers(),
+            *console,
+        ],
+        guards=[key_guard(keyring)],
+        exception_handlers={
+            HttpProblem: _problem,
+            QuestionError: _field_problem,
+            OutcomeError: _field_problem,
+            GovernError: _refused,
+            NotReady: _not_now,
+            StoreFull: _not_now,
+            StoreBroken: _not_now,
+            HTTPException: _http,
+            Exception: _failed,
+        },
+        openapi_config=OpenAPIConfig(
+            title="Opportune",
+            version=opportune.__version__,
+            description="Signals in; governed, explained and recorded decisions out.",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        request_max_body_size=4 * 1024 * 1024,
+        logging_config=None,
+    )
+    return HotDoor(region, keyring, behind)  # type: ignore[arg-type]
+
+
+def described_handlers() -> list[Any]:
+    """The hot routes as the API's description knows them; the door in front answers them."""
+
+    @post("/v1/decisions", tags=("decisions",), status_code=200)
+    async def decide(data: Question) -> Answer:
+        """Is this the moment to offer this customer something, what, and in which channel? Recorded first."""
+        raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
+
+    @post("/v1/decisions/preview", tags=("decisions",), status_code=200)
+    async def preview(data: Question) -> Answer:
+        """The answer that would be given now; writes nothing."""
+        raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
+
+    @post("/v1/signals", tags=("signals",), status_code=200)
+    async def signals(data: dict[str, Any]) -> Receipts:
+        """CloudEvents 1.0: structured, binary or a batch (a JSON array of events)."""
+        raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
+
+    @post("/v1/outcomes", tags=("outcomes",), status_code=200)
+    async def outcomes(data: OutcomePost) -> dict[str, Any]:
+        """What became of a decision: one outcome, or an array of them."""
+        raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
+
+    return [decide, preview, signals, outcomes]
+
+
+def key_guard(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:
+    """Every path but the open ones needs a key with the scope of what it touches."""
+
+    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        path = connection.url.path
+        if path.startswith(OPEN_PATHS):
+            return
+        scopes = keyring.scopes(key_of(connection.headers.get("authorization")))
+        if scopes is None:
+            detail = "send an API key: `Authorization: Bearer <key>`; `opportune serve` prints where keys are kept"
+            raise HttpProblem(401, "unknown_key", detail)
+        writes = connection.scope.get("method") not in ("GET", "HEAD")
+        needed = "read" if not writes else "customers" if "/customers/" in path else "govern"
+        if needed not in scopes:
+            raise HttpProblem(403, "forbidden", f"this key may not use `{needed}`: it may {sorted(scopes)}")
+
+    return guard
+
+
+def _answer(problem: HttpProblem) -> Response[bytes]:
+    headers = {"retry-after": "1"} if problem.status == 503 else {}
+    return Response(problem.body(), status_code=problem.status, media_type=PROBLEM_TYPE, headers=headers)
+
+
+def _problem(_: Request[Any, Any, Any], error: HttpProblem) -> Response[bytes]:
+    return _answer(error)
+
+
+def _field_problem(_: Request[Any, Any, Any], error: QuestionError | OutcomeError) -> Response[bytes]:
+    return _answer(of_field(error.code, error.field, error.message))
+
+
+def _refused(_: Request[Any, Any, Any], error: GovernError) -> Response[bytes]:
+    return _answer(HttpProblem(409, "refused", str(error)))
+
+
+def _not_now(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    return _answer(HttpProblem(503, "not_now", str(error)))
+
+
+def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    errors: list[FieldProblem] = []
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        errors = [
+            FieldProblem(str(item.get("key", "body")), str(item.get("message", "")))
+            for item in error.extra
+            if isinstance(item, dict)
+        ]
+    detail = errors[0].message if errors else error.detail
+    return _answer(HttpProblem(error.status_code, f"http_{error.status_code}", detail, errors))
+
+
+def _failed(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    if isinstance(error, msgspec.ValidationError):
+        return _answer(HttpProblem(400, "invalid_body", str(error)))
+    detail = f"this is a fault of the server ({type(error).__name__}); nothing was changed, please report it"
+    return _answer(HttpProblem(500, "internal", detail))
