@@ -16,8 +16,8 @@ from .values import (
     Duration,
     Timestamp,
     Uint,
+    between,
     boolean,
-    duration,
     equal,
     i64,
     inner,
@@ -27,9 +27,9 @@ from .values import (
     u64,
 )
 
-INT_TEXT = re.compile(r"-?\d+\Z", re.ASCII)
+INT_TEXT = re.compile(r"\s*[+-]?\d+\s*\Z", re.ASCII)
 DOUBLE_TEXT = re.compile(
-    r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|inf(?:inity)?|nan)\Z", re.ASCII | re.IGNORECASE
+    r"\s*[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|inf(?:inity)?|nan)\s*\Z", re.ASCII | re.IGNORECASE
 )
 BOOL_TEXT = {
     "1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True,
@@ -48,7 +48,7 @@ def add(a: object, b: object) -> object:
         case Duration(), Timestamp():
             return timestamp(int(a) + int(b))
         case Duration(), Duration():
-            return duration(int(a) + int(b))
+            return between(int(a) + int(b))
         case Uint(), Uint():
             return u64(int(a) + int(b))
         case str(), str():
@@ -65,11 +65,11 @@ def add(a: object, b: object) -> object:
 def subtract(a: object, b: object) -> object:
     match a, b:
         case Timestamp(), Timestamp():
-            return duration(int(a) - int(b))
+            return between(int(a) - int(b))
         case Timestamp(), Duration():
             return timestamp(int(a) - int(b))
         case Duration(), Duration():
-            return duration(int(a) - int(b))
+            return between(int(a) - int(b))
         case Uint(), Uint():
             return u64(int(a) - int(b))
         case float(), float():
@@ -188,7 +188,7 @@ def to_uint(value: object) -> Uint:
     if type(value) in (int, Uint):
         return u64(int(value))  # type: ignore[call-overload]
     if type(value) is float:
-        if -1.0 < value < 2.0**64:
+        if 0.0 <= value < 2.0**64:
             return u64(int(value))
         raise EvaluationError("double outside the range of uint")
     if type(value) is str and INT_TEXT.match(value):
@@ -222,9 +222,17 @@ def to_string(value: object) -> str:
 
 
 def double_text(value: float) -> str:
-    """Write a double as the reference does: shortest digits that read back, whole numbers without a point."""
-    text = repr(value)
-    return text.removesuffix(".0")
+    """Write a double as the reference does: the shortest digits that read back, an exponent from a million on."""
+    if not math.isfinite(value):
+        return repr(value)
+    size_of = f"{value:.16e}" if value else "0e0"
+    exponent = int(size_of.partition("e")[2])
+    digits = repr(value).partition("e")[0].replace(".", "").replace("-", "").strip("0") or "0"
+    sign = "-" if math.copysign(1.0, value) < 0 else ""
+    if not -4 <= exponent < 6:
+        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+        return f"{sign}{digits[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    return repr(value).removesuffix(".0")
 
 
 def to_bool(value: object) -> bool:

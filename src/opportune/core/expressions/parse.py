@@ -165,8 +165,11 @@ def check_limits(root: Node) -> None:
 
 
 def macro_depth(node: Node) -> int:
-    below = max((macro_depth(child) for child in children(node)), default=0)
-    return below + isinstance(node, Macro)
+    """Return how many macros run inside each other; one that runs before another does not count."""
+    if isinstance(node, Macro):
+        inside = max((macro_depth(part) for part in (node.where, node.body) if part is not None), default=0)
+        return max(1 + inside, macro_depth(node.over))
+    return max((macro_depth(child) for child in children(node)), default=0)
 
 
 def check_support(node: Node, text: str) -> None:

@@ -24,15 +24,19 @@ NS_PER_MS = 10**6
 
 def parse_timestamp(text: str) -> Timestamp:
     """Return an RFC 3339 date-time; raises EvaluationError when it is none, or finer than a millisecond."""
-    found = RFC3339.match(text)
+    found = RFC3339.match(text.strip())
     if not found:
         raise EvaluationError(f"`{text}` is not an RFC 3339 date-time")
     year, month, day, hour, minute, second, fraction, sign, zone_hour, zone_minute = found.groups()
     try:
-        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+        moment = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=UTC)
     except ValueError:
         raise EvaluationError(f"`{text}` is not an RFC 3339 date-time") from None
-    ms = (moment - EPOCH) // timedelta(milliseconds=1) + whole_ms(int((fraction or "0").ljust(9, "0")), text)
+    if int(second) > 60:
+        raise EvaluationError(f"`{text}` is not an RFC 3339 date-time")
+    leap_ms = 1000 if second == "60" else 0  # a leap second is the next second, as in the reference
+    fraction_ms = whole_ms(int((fraction or "0").ljust(9, "0")), text)
+    ms = (moment - EPOCH) // timedelta(milliseconds=1) + fraction_ms + leap_ms
     if sign:
         offset = (int(zone_hour) * 60 + int(zone_minute)) * 60_000
         ms += offset if sign == "-" else -offset
@@ -49,6 +53,8 @@ def parse_duration(text: str) -> Duration:
     """Return a duration such as `36h`, `1h30m` or `-1.5s`; raises EvaluationError otherwise."""
     body = text[1:] if text[:1] in ("-", "+") else text
     ns, at = 0, 0
+    if body == "0":
+        return Duration(0)
     while at < len(body):
         found = DURATION_PART.match(body, at)
         if not found:
@@ -57,7 +63,7 @@ def parse_duration(text: str) -> Duration:
         unit = UNIT_NS[found[2]]
         ns += int(whole or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
         at = found.end()
-    if at == 0 and body != "0":
+    if at == 0:
         raise EvaluationError(f"`{text}` is not a duration; write `36h`, `1h30m` or `1.5s`")
     return duration(whole_ms(ns, text) * (-1 if text.startswith("-") else 1))
 
@@ -88,13 +94,13 @@ def zone_of(name: str) -> tzinfo:
 def format_timestamp(ms: int) -> str:
     seconds, rest = divmod(ms, 1000)
     text = (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-    return f"{text}.{rest:03d}".rstrip("0") + "Z" if rest else f"{text}Z"
+    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
 
 
 def format_duration(ms: int) -> str:
     seconds, rest = divmod(abs(ms), 1000)
     sign = "-" if ms < 0 else ""
-    return f"{sign}{seconds}." + f"{rest:03d}".rstrip("0") + "s" if rest else f"{sign}{seconds}s"
+    return f"{sign}{seconds}.{rest:03d}s" if rest else f"{sign}{seconds}s"
 
 
 PARTS: dict[str, Callable[[datetime], int]] = {

@@ -11,6 +11,7 @@ from .errors import EvaluationError
 
 INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 TIMESTAMP_MIN, TIMESTAMP_MAX = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999, the range of CEL
+COMPUTED_MAX = (2**63 - 1) // 10**6  # milliseconds that fit 64 bits as nanoseconds
 DURATION_MAX = 315_576_000_000_000  # 10,000 years, the range of google.protobuf.Duration
 
 
@@ -65,6 +66,13 @@ def duration(value: int) -> Duration:
     if -DURATION_MAX <= value <= DURATION_MAX:
         return Duration(value)
     raise EvaluationError("duration beyond 10,000 years")
+
+
+def between(value: int) -> Duration:
+    """Return a computed duration; raises EvaluationError beyond 292 years, where nanoseconds leave 64 bits."""
+    if -COMPUTED_MAX <= value <= COMPUTED_MAX:
+        return Duration(value)
+    raise EvaluationError("duration beyond 292 years")
 
 
 def boolean(value: object) -> bool:
