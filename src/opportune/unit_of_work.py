@@ -37,9 +37,14 @@ _UNREAD: Final[Any] = object()
 class Backing(Protocol):
     """What is durable, as a group of units reads it; None means not there."""
 
-    signal_count: int
-    quarantined_count: int
-    leaf_count: int
+    @property
+    def signal_count(self) -> int: ...
+
+    @property
+    def quarantined_count(self) -> int: ...
+
+    @property
+    def leaf_count(self) -> int: ...
 
     def signal_seen(self, identity: tuple[str, str]) -> tuple[int, bytes] | None: ...
 
