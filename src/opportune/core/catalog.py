@@ -19,7 +19,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A piece of a playbook: frozen, and a key nobody declared is an error."""
 
 
-class Treatment(Document):
+class Treatment(Document, frozen=True, kw_only=True):
     """How an offer is worded in one channel; `{name}` stands for the value of a feature or offer field."""
 
     headline: str
@@ -27,7 +27,7 @@ class Treatment(Document):
     action: str = ""
 
 
-class Price(Document):
+class Price(Document, frozen=True, kw_only=True):
     """What the customer would pay more: `amount` of `currency` per `per`."""
 
     amount: float
@@ -35,14 +35,14 @@ class Price(Document):
     currency: str = "EUR"
 
 
-class Prior(Document):
+class Prior(Document, frozen=True, kw_only=True):
     """What the owner believes before any data: used, and said to be used, when no model covers the offer."""
 
     p_accept: float
     uplift: float
 
 
-class Offer(Document):
+class Offer(Document, frozen=True, kw_only=True):
     """Something that can be presented.
 
     `margin` is the money gained over the first year when the offer is accepted, in the playbook's currency;
@@ -67,14 +67,14 @@ class Offer(Document):
     attributes: Mapping[str, bool | int | float | str] = {}
 
 
-class QuietHours(Document):
+class QuietHours(Document, frozen=True, kw_only=True):
     """Local hours in the customer's zone during which a channel stays silent: `from` 20:00 `to` 08:00."""
 
     start: str = msgspec.field(name="from")
     end: str = msgspec.field(name="to")
 
 
-class ContactLimit(Document):
+class ContactLimit(Document, frozen=True, kw_only=True):
     """At most `at_most` contacts per `per` (such as 7d), counted per person or per account.
 
     `count` says what is counted: contacts in this channel, in all channels, or of the same offer.
@@ -88,7 +88,7 @@ class ContactLimit(Document):
     reason: str = "contacted often enough already"
 
 
-class Channel(Document):
+class Channel(Document, frozen=True, kw_only=True):
     """A way to reach a customer, with its own cost and limits."""
 
     channel: str
@@ -101,7 +101,7 @@ class Channel(Document):
     quiet_hours: QuietHours | None = None
 
 
-class Moment(Document):
+class Moment(Document, frozen=True, kw_only=True):
     """The point at which value is weighed; every decision names one."""
 
     moment: str

@@ -20,7 +20,7 @@ class Holdout(Document, frozen=True, kw_only=True):
     salt: str
 
 
-class Exploration(Document):
+class Exploration(Document, frozen=True, kw_only=True):
     """How much to try what is not best yet.
 
     `inverse_gap`: a candidate's probability falls with its distance from the best, in units of `value_scale`
@@ -51,7 +51,7 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     gates: Mapping[str, float] = {}
 
 
-class SignalMapping(Document):
+class SignalMapping(Document, frozen=True, kw_only=True):
     """How one row of a source becomes one signal; every value is a CEL expression over `row.<column>`.
 
     `lookup` joins other tables of the source by a column they share: their columns read `<table>.<column>`.
@@ -70,7 +70,7 @@ class SignalMapping(Document):
     data: Mapping[str, str] = {}
 
 
-class Source(Document):
+class Source(Document, frozen=True, kw_only=True):
     """A system signals come from: its tables or payload files, and how they map to canonical signals.
 
     Tables named in `optional` may be absent: the mappings that read them then give nothing.
@@ -84,7 +84,7 @@ class Source(Document):
     optional: tuple[str, ...] = ()
 
 
-class Scenario(Document):
+class Scenario(Document, frozen=True, kw_only=True):
     """A question with its expected answer, run by `opportune test`."""
 
     scenario: str
@@ -97,7 +97,7 @@ class Scenario(Document):
     context: Mapping[str, Any] = {}
 
 
-class Expectation(Document):
+class Expectation(Document, frozen=True, kw_only=True):
     """What a scenario must give: any key left out is not looked at. `rejected` maps candidates to rule ids."""
 
     disposition: str | None = None
@@ -107,7 +107,7 @@ class Expectation(Document):
     rejected: Mapping[str, str] = {}
 
 
-class App(Document):
+class App(Document, frozen=True, kw_only=True):
     """opportune.yaml: the settings of the whole playbook.
 
     `confidence_min` is per risk: below it a chosen offer goes to a person; 1.0 means always.
@@ -125,7 +125,7 @@ class App(Document):
     offer_attributes: Mapping[str, Literal["bool", "int", "double", "string"]] = {}
 
 
-class Playbook(Document):
+class Playbook(Document, frozen=True, kw_only=True):
     """Everything of a playbook folder, in file order."""
 
     app: App

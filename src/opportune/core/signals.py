@@ -50,7 +50,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     problems: tuple[Problem, ...] = ()
 
 
-class SignalContract(Document):
+class SignalContract(Document, frozen=True, kw_only=True):
     """One version of a signal type: a JSON Schema 2020-12 for `data` and who answers for it.
 
     `about` says which envelope ids the signal must carry. `identifiers` names data fields that identify a

@@ -17,10 +17,10 @@ from opportune.core.policies import CompiledPolicies, Policy
 class Brain(msgspec.Struct, frozen=True):
     """Everything a decision needs from its release. Masks are bitsets over `candidates`, in their order.
 
-    `offers` is the fixed order in which the model scores (`priors` are the owners' beliefs, in it); `offer_of[i]` is the place of candidate i's offer in it.
-    `margins`, `costs` and `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per
-    candidate. `purposes` are the purposes offers rest on. `rules` and
-    `rule_names` give each policy by id and the names its condition reads, for explanations.
+    `offers` is the fixed order in which the model scores, `priors` are the owners' beliefs in that order, and
+    `offer_of[i]` is the place of candidate i's offer in it. `margins`, `costs` and `fatigue` are money per
+    candidate. `windows` are (first ms, last ms or None) per candidate. `purposes` are the purposes offers rest on.
+    `rules` and `rule_names` give each policy by id and the names its condition reads, for explanations.
     """
 
     release: str

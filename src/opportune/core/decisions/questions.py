@@ -77,7 +77,9 @@ def check_question(brain: Brain, question: Question) -> tuple[Moment, tuple[str,
 
 
 def _check_context(moment: Moment, context: Mapping[str, Any]) -> None:
-    kinds = {"bool": bool, "int": int, "double": (int, float), "string": str}
+    kinds: dict[str, tuple[type, ...]] = {
+        "bool": (bool,), "int": (int,), "double": (int, float), "string": (str,)
+    }
     for name, value in context.items():
         type_ = moment.context.get(name)
         if type_ is None:

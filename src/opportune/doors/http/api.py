@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Controller, Request, Response, get, post, put
+from litestar import Controller, Response, get, post, put
 from litestar.params import Parameter
 
 from opportune.core.consents import CONSENT_SIGNALS
@@ -82,7 +82,8 @@ def decisions_controller(region: RegionOf) -> type[Controller]:
         def replay(self, decision_id: Text, release: Text | None = None) -> dict[str, Any]:
             """Rebuilds the decision from what it saw and compares it with the record to the byte."""
             one = _decision(region(), decision_id)
-            return msgspec.to_builtins(region().replay(one.id, release))
+            found: dict[str, Any] = msgspec.to_builtins(region().replay(one.id, release))
+            return found
 
     return Decisions
 
@@ -255,7 +256,7 @@ def customer_view(region: Region, person: Person) -> dict[str, Any]:
         "stale": vector.stale,
         "consents": {
             key: {
-                "status": consent_status(person.consents, *key.split("/", 1), now_ms),
+                "status": consent_status(person.consents, *_parts(key), now_ms),
                 "said": consent.status,
                 "at": format_time(consent.at_ms),
                 "source": consent.source,
@@ -276,16 +277,16 @@ def metrics_text(region: Region) -> str:
         lines.append(f"opportune_{kind}{'_by_kind' if label else ''}_total{labels} {value}")
     window = region.pulse.window(region.clock.now_ms())
     lines.append(f"opportune_decisions_per_second {window.rate:.3f}")
-    for quantile, value in (("0.5", window.p50_us), ("0.99", window.p99_us)):
-        if value is not None:
-            lines.append(f'opportune_decision_seconds{{quantile="{quantile}"}} {value / 1e6:.6f}')
+    for quantile, micros in (("0.5", window.p50_us), ("0.99", window.p99_us)):
+        if micros is not None:
+            lines.append(f'opportune_decision_seconds{{quantile="{quantile}"}} {micros / 1e6:.6f}')
     lines.append(f"opportune_decisions_under_way {region.gate.under_way}")
     return "\n".join(lines) + "\n"
 
 
-def request_scopes(request: Request[Any, Any, Any]) -> frozenset[str]:
-    """What the caller's key may do, as the guard found it."""
-    return frozenset(request.scope.get("opportune_scopes", frozenset()))
+def _parts(key: str) -> tuple[str, str]:
+    purpose, _, channel = key.partition("/")
+    return purpose, channel
 
 
 def _decision(region: Region, id_: str) -> StoredDecision:

@@ -56,7 +56,7 @@ class HotDoor:
             "/v1/decisions/preview": ("decisions", self._preview),
             "/v1/signals": ("signals", self._signals),
             "/v1/outcomes": ("outcomes", self._outcomes),
-            **{path: ("signals", self._segment) for path in SEGMENT_PATHS},
+            **dict.fromkeys(SEGMENT_PATHS, ("signals", self._segment)),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,11 +73,11 @@ class HotDoor:
         except HttpProblem as problem:
             await respond(send, problem.status, problem.body(), PROBLEM_TYPE.encode())
         except (QuestionError, OutcomeError) as error:
-            problem = of_field(error.code, error.field, error.message)
-            await respond(send, problem.status, problem.body(), PROBLEM_TYPE.encode())
+            refusal = of_field(error.code, error.field, error.message)
+            await respond(send, refusal.status, refusal.body(), PROBLEM_TYPE.encode())
         except (StoreFull, StoreBroken, NotReady, TimeoutError) as error:
-            problem = HttpProblem(503, _code_of(error), str(error) or "the record could not be written in time")
-            await respond(send, 503, problem.body(), PROBLEM_TYPE.encode(), retry_after=1)
+            later = HttpProblem(503, _code_of(error), str(error) or "the record could not be written in time")
+            await respond(send, 503, later.body(), PROBLEM_TYPE.encode(), retry_after=1)
         else:
             await respond(send, 200, answer, JSON_TYPE)
 
