@@ -85,7 +85,9 @@ times = st.integers(0, 30 * 4).map(lambda quarter: START_MS + quarter * HOUR_MS 
 payloads = st.fixed_dictionaries(
     {
         "n": st.integers(-300, 300) | st.integers(-(2**63), 2**63 - 1),
-        "d": st.integers(-1000, 1000).map(lambda cents: cents / 100) | st.floats(-1e18, 1e18),
+        "d": st.integers(-1000, 1000).map(lambda cents: cents / 100)
+        | st.sampled_from([0.0, -0.0])
+        | st.floats(-1e18, 1e18),
         "s": st.sampled_from("abcdef"),
     }
 )
