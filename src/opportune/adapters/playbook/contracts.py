@@ -140,7 +140,8 @@ def _message(error: jsonschema_rs.ValidationError, personal: frozenset[str]) -> 
     value = found if hidden or not _may_show(error.instance) else quoted(error.instance)
     match kind.name:
         case "type":
-            return f"must be {' or '.join(_WORDS.get(name, name) for name in kind.types)}, not {found}"
+            types = sorted(kind.types, key=lambda name: (name == "null", name))
+            return f"must be {' or '.join(_WORDS.get(name, name) for name in types)}, not {found}"
         case "required":
             return f"`{kind.property}` is missing: the contract requires it"
         case "additionalProperties" | "unevaluatedProperties":

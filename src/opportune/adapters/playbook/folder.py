@@ -10,7 +10,7 @@ import msgspec
 
 from opportune.adapters.playbook.marks import Located, Marks
 from opportune.adapters.playbook.nodes import FILE_BYTES_MAX, Entries, Entry, Items, Node, Text, read
-from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem, closest, listed, quoted
+from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem, closest, dotted, listed, quoted
 from opportune.adapters.playbook.references import ReferenceProblem, check_references, documents_of
 from opportune.adapters.playbook.shapes import convert
 from opportune.core.catalog import Channel, Offer
@@ -175,13 +175,12 @@ class _Reading:
                 (PlaybookProblem(file, 1, 1, "", f"more than {FILE_COUNT_MAX} files: put documents together"),),
                 self.root,
             )
-        content = b""
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            self.note(file, "this link leads out of the playbook: copy the file instead")
+            return Text(file, "", (0,)), None
         try:
-            if not path.resolve().is_relative_to(self.root.resolve()):
-                self.note(file, "this link leads out of the playbook: copy the file instead")
-            else:
-                with path.open("rb") as stream:
-                    content = stream.read(FILE_BYTES_MAX + 1)
+            with path.open("rb") as stream:
+                content = stream.read(FILE_BYTES_MAX + 1)
         except OSError as error:
             self.note(file, f"the file cannot be read: {error.strerror or 'check it'}")
             return Text(file, "", (0,)), None
@@ -214,9 +213,9 @@ def _first_positions(playbook: Playbook) -> dict[tuple[str, str], int]:
 
 
 def _placed(problem: ReferenceProblem, marks: Marks) -> PlaybookProblem:
-    place = marks.at(problem.collection, problem.position, *problem.field)
+    place = marks.at(problem.collection, problem.position, *problem.field, on_key=problem.on_key)
     message = problem.message
     if problem.first is not None:
         message += f" (first in {marks.at(problem.collection, problem.first, *problem.field)})"
-    path = ".".join(str(part) for part in (problem.collection, problem.id, *problem.field))
+    path = dotted((problem.collection, problem.id, *problem.field))
     return PlaybookProblem(place.file, place.line, place.column, path, message, problem.nearest)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from opportune.adapters.playbook.nodes import Entries, Entry, Node, Scalar, Text
+from opportune.adapters.playbook.nodes import Entry, Node, Scalar, Text
 from opportune.adapters.playbook.problems import Place, PlaybookProblem, dotted
 from opportune.adapters.playbook.shapes import child
 
@@ -34,8 +34,16 @@ class Marks(msgspec.Struct, frozen=True):
         """
         return self.at(collection, self.first[collection, id_], *path, line=line, column=column)
 
-    def at(self, collection: str, position: int, *path: str | int, line: int = 1, column: int = 1) -> Place:
-        """As `where`, for the document at a position of its collection."""
+    def at(
+        self,
+        collection: str,
+        position: int,
+        *path: str | int,
+        line: int = 1,
+        column: int = 1,
+        on_key: bool = False,
+    ) -> Place:
+        """As `where`, for the document at a position of its collection; `on_key` gives the place of the key."""
         located = self.documents[collection][position]
         node, index = located.node, located.node.start
         for step in path:
@@ -44,9 +52,9 @@ class Marks(msgspec.Struct, frozen=True):
                 return located.text.place(index)
             node = found.value if isinstance(found, Entry) else found
             index = node.start
-            if isinstance(node, Entries) and isinstance(found, Entry):
+            if isinstance(found, Entry) and (on_key or not isinstance(node, Scalar)):
                 index = found.key.start
-        if isinstance(node, Scalar):
+        if isinstance(node, Scalar) and not on_key:
             return located.text.place(place_within(located.text.text, node, line, column))
         return located.text.place(index)
 

@@ -36,6 +36,7 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))")
 _NUMBER_CHARS_MAX = 400
+_TAG = re.compile(r"![^\s,\[\]{}]*")
 
 
 class Scalar(msgspec.Struct, frozen=True):
@@ -109,11 +110,12 @@ def read(file: str, content: bytes) -> tuple[Text, Node | None, tuple[PlaybookPr
         return text, None, (text.problem(0, "", message),)
     build = _Build(text)
     try:
-        node = build.document(iter(YAML(typ="rt").parse(text.text)))
+        node = build.document(iter(YAML(typ="safe", pure=True).parse(text.text)))
     except _RefusedError:
         return text, None, tuple(build.problems)
     except ReaderError as error:
-        message = f"character U+{ord(str(error.character)[:1] or '?'):04X} is not allowed: remove it"
+        code = error.character if isinstance(error.character, int) else ord(str(error.character)[0])
+        message = f"character U+{code:04X} is not allowed: remove it"
         return text, None, (*build.problems, text.problem(int(error.position), "", message))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -184,6 +186,9 @@ class _Build:
                 break
             key = self.node(key_event, events, depth + 1)
             value = self.node(next(events), events, depth + 1)
+            if isinstance(value, Scalar) and value.start == value.end:
+                # YAML places an empty value at the next token, often lines below: show its key instead.
+                value = Scalar(value.value, key.start, key.start, "")
             if not isinstance(key, Scalar):
                 self.note(key.start, "a key must be plain text, not a list or mapping")
                 continue
@@ -222,7 +227,10 @@ class _Build:
         if anchor:
             self.note(event.start_mark.index, f"anchor `&{anchor}` is not used here: remove it")
         if tag is not None:
-            self.note(event.start_mark.index, f"tag {quoted(tag)} is not used here: remove it")
+            start = event.start_mark.index
+            written = _TAG.search(self.text.text, start)
+            name = written[0] if written else str(tag)
+            self.note(start, f"tag {quoted(name)} is not used here: remove it")
 
     def note(self, index: int, message: str) -> None:
         self.problems.append(self.text.problem(index, "", message))

@@ -32,7 +32,8 @@ FieldPath = tuple[str | int, ...]
 class ReferenceProblem(msgspec.Struct, frozen=True):
     """What does not fit: the document (`position` counts in its collection), the field and what to do.
 
-    `first` is the position of the document that already has the id, for an id given twice.
+    `first` is the position of the document that already has the id, for an id given twice. `on_key` says that
+    the key at the end of `field` is wrong, not its value.
     """
 
     collection: str
@@ -42,10 +43,16 @@ class ReferenceProblem(msgspec.Struct, frozen=True):
     message: str
     nearest: str | None = None
     first: int | None = None
+    on_key: bool = False
 
 
-Found = tuple[FieldPath, str, str | None]
-"""(field, message, nearest) within one document."""
+class Found(msgspec.Struct, frozen=True):
+    """A problem within one document; `on_key` when the key at the end of `field` is wrong, not its value."""
+
+    field: FieldPath
+    message: str
+    nearest: str | None = None
+    on_key: bool = False
 
 
 def documents_of(playbook: Playbook) -> Mapping[str, tuple[tuple[str, Any], ...]]:
@@ -84,8 +91,10 @@ def check_references(playbook: Playbook) -> tuple[ReferenceProblem, ...]:
     for collection, check in _CHECKS.items():
         for position, (id_, document) in enumerate(documents[collection]):
             problems.extend(
-                ReferenceProblem(collection, position, id_, field, message, nearest)
-                for field, message, nearest in check(playbook, document)
+                ReferenceProblem(
+                    collection, position, id_, found.field, found.message, found.nearest, on_key=found.on_key
+                )
+                for found in check(playbook, document)
             )
     return tuple(problems)
 
@@ -110,15 +119,14 @@ def _ids(documents: Mapping[str, tuple[tuple[str, Any], ...]]) -> Iterator[Refer
 
 def _app(playbook: Playbook, app: App) -> Iterator[Found]:
     if not app.region.strip():
-        yield ("region",), "`region` is empty: name where the data may live, such as `eu`", None
+        yield Found(("region",), "`region` is empty: name where the data may live, such as `eu`")
     if not _CURRENCY.fullmatch(app.currency):
-        yield ("currency",), f"{quoted(app.currency)} is not a currency code such as `EUR`", None
-    zones = zoneinfo.available_timezones()
-    if app.timezone not in zones:
+        yield Found(("currency",), f"{quoted(app.currency)} is not a currency code such as `EUR`")
+    if not _is_zone(app.timezone):
         message = f"time zone {quoted(app.timezone)} does not exist: use a name such as `Europe/Berlin`"
-        yield ("timezone",), message, closest(app.timezone, zones)
+        yield Found(("timezone",), message, closest(app.timezone, zoneinfo.available_timezones()))
     if not app.moments:
-        yield ("moments",), "no moments: every decision names one, so define at least one", None
+        yield Found(("moments",), "no moments: every decision names one, so define at least one")
     yield from _within(("holdout", "share"), app.holdout.share, 0, HOLDOUT_SHARE_MAX)
     yield from _within(("exploration", "floor"), app.exploration.floor, 0, 1)
     yield from _positive(("exploration", "gamma"), app.exploration.gamma)
@@ -132,30 +140,30 @@ def _moment(playbook: Playbook, moment: Moment) -> Iterator[Found]:
     for index, channel in enumerate(moment.channels):
         yield from _known(("channels", index), "channel", channel, known)
     if not moment.channels:
-        yield ("channels",), "no channels: name at least one the answer may use", None
+        yield Found(("channels",), "no channels: name at least one the answer may use")
     yield from _positive(("budget_ms",), moment.budget_ms)
 
 
 def _offer(playbook: Playbook, offer: Offer) -> Iterator[Found]:
     channels = [channel.channel for channel in playbook.channels]
     for channel in offer.treatments:
-        yield from _known(("treatments", channel), "channel", channel, channels)
+        yield from _known(("treatments", channel), "channel", channel, channels, on_key=True)
     if not offer.treatments:
-        yield ("treatments",), "no treatments: word the offer for at least one channel", None
+        yield Found(("treatments",), "no treatments: word the offer for at least one channel")
     declared = playbook.app.offer_attributes
     for name, value in offer.attributes.items():
         field = ("attributes", name)
         if name not in declared:
             message = f"attribute {quoted(name)} is not declared: add it to `offer_attributes` in opportune.yaml"
-            yield field, message, closest(name, declared)
+            yield Found(field, message, closest(name, declared), on_key=True)
         elif not _is_of(value, declared[name]):
-            yield field, f"`{name}` is declared as {_TYPE_WORDS[declared[name]]}, not {quoted(value)}", None
+            yield Found(field, f"`{name}` is declared as {_TYPE_WORDS[declared[name]]}, not {quoted(value)}")
     yield from _within(("prior", "p_accept"), offer.prior.p_accept, 0, 1)
     yield from _within(("prior", "uplift"), offer.prior.uplift, -1, 1)
     yield from _not_negative(("price", "amount"), offer.price.amount)
     yield from _not_negative(("contact_cost",), offer.contact_cost)
     if not _CURRENCY.fullmatch(offer.price.currency):
-        yield ("price", "currency"), f"{quoted(offer.price.currency)} is not a currency code such as `EUR`", None
+        yield Found(("price", "currency"), f"{quoted(offer.price.currency)} is not a currency code such as `EUR`")
     yield from _validity(offer)
 
 
@@ -168,9 +176,9 @@ def _validity(document: Offer | Policy) -> Iterator[Found]:
         try:
             bounds[name] = parse_time_ms(text)
         except (ValueError, OverflowError) as error:
-            yield (name,), str(error), None
+            yield Found((name,), str(error))
     if len(bounds) == 2 and bounds["valid_to"] < bounds["valid_from"]:
-        yield ("valid_to",), "`valid_to` lies before `valid_from`: swap them", None
+        yield Found(("valid_to",), "`valid_to` lies before `valid_from`: swap them")
 
 
 def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
@@ -181,14 +189,14 @@ def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
     for index, limit in enumerate(channel.limits):
         if limit.limit in seen:
             message = f"limit {quoted(limit.limit)} is defined twice in this channel: rename one"
-            yield ("limits", index, "limit"), message, None
+            yield Found(("limits", index, "limit"), message)
         seen.add(limit.limit)
         yield from _duration(("limits", index, "per"), limit.per)
         yield from _positive(("limits", index, "at_most"), limit.at_most)
     if channel.quiet_hours is not None:
         for name, text in (("from", channel.quiet_hours.start), ("to", channel.quiet_hours.end)):
             if not _TIME_OF_DAY.fullmatch(text):
-                yield ("quiet_hours", name), f"{quoted(text)} is not a time of day such as `20:00`", None
+                yield Found(("quiet_hours", name), f"{quoted(text)} is not a time of day such as `20:00`")
 
 
 def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
@@ -198,7 +206,7 @@ def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
     for index, feature in enumerate(view.features):
         if feature.id in seen:
             message = f"feature {quoted(feature.id)} is defined twice in this view: rename one"
-            yield ("features", index, "id"), message, None
+            yield Found(("features", index, "id"), message)
         seen.add(feature.id)
         for name in ("window", "hop"):
             text = getattr(feature, name)
@@ -208,12 +216,12 @@ def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
 
 def _contract(playbook: Playbook, contract: SignalContract) -> Iterator[Found]:
     for path, message, nearest in schema_problems(contract.schema):
-        yield ("schema", *path), message, nearest
+        yield Found(("schema", *path), message, nearest)
     yield from _positive(("version",), contract.version)
     properties = contract.schema.get("properties", {})
     if isinstance(properties, Mapping):
         for name in contract.identifiers:
-            yield from _known(("identifiers", name), "property", name, properties)
+            yield from _known(("identifiers", name), "property", name, properties, on_key=True)
 
 
 def _source(playbook: Playbook, source: Source) -> Iterator[Found]:
@@ -222,7 +230,7 @@ def _source(playbook: Playbook, source: Source) -> Iterator[Found]:
         yield from _known(("signals", index, "rows"), "table", mapping.rows, source.tables)
         yield from _known(("signals", index, "type"), "signal type", mapping.type, types)
         for table in mapping.lookup:
-            yield from _known(("signals", index, "lookup", table), "table", table, source.tables)
+            yield from _known(("signals", index, "lookup", table), "table", table, source.tables, on_key=True)
 
 
 def _model(playbook: Playbook, model: ModelSpec) -> Iterator[Found]:
@@ -230,11 +238,11 @@ def _model(playbook: Playbook, model: ModelSpec) -> Iterator[Found]:
     for index, name in enumerate(model.features):
         yield from _known(("features", index), "feature", name, features)
     if not model.features:
-        yield ("features",), "no features: name at least one to learn from", None
+        yield Found(("features",), "no features: name at least one to learn from")
     yield from _duration(("label_window",), model.label_window)
     if not 0 < model.holdout_share < 1:
         message = f"{quoted(model.holdout_share)} is out of range: it must be more than 0 and less than 1"
-        yield ("holdout_share",), message, None
+        yield Found(("holdout_share",), message)
 
 
 def _scenario(playbook: Playbook, scenario: Scenario) -> Iterator[Found]:
@@ -246,10 +254,12 @@ def _scenario(playbook: Playbook, scenario: Scenario) -> Iterator[Found]:
         yield from _known(("channels", index), "channel", channel, channels)
     features = _features(playbook)
     for name in scenario.features:
-        yield from _known(("features", name), "feature", name, features)
+        yield from _known(("features", name), "feature", name, features, on_key=True)
     if scenario.moment in moments:
         for name in scenario.context:
-            yield from _known(("context", name), "context value", name, moments[scenario.moment].context)
+            yield from _known(
+                ("context", name), "context value", name, moments[scenario.moment].context, on_key=True
+            )
     expect = scenario.expect
     if expect.offer is not None and expect.offer != NO_OFFER:
         yield from _known(("expect", "offer"), "offer", expect.offer, offers)
@@ -257,11 +267,11 @@ def _scenario(playbook: Playbook, scenario: Scenario) -> Iterator[Found]:
         yield from _known(("expect", "channel"), "channel", expect.channel, channels)
     candidates = {f"{name}@{channel}" for name, offer in offers.items() for channel in offer.treatments}
     for name in expect.rejected:
-        yield from _known(("expect", "rejected", name), "candidate", name, candidates | offers.keys())
+        yield from _known(("expect", "rejected", name), "candidate", name, candidates | offers.keys(), on_key=True)
     try:
         parse_time_ms(scenario.at)
     except (ValueError, OverflowError) as error:
-        yield ("at",), str(error), None
+        yield Found(("at",), str(error))
 
 
 _CHECKS: Mapping[str, Callable[[Playbook, Any], Iterable[Found]]] = {
@@ -284,7 +294,7 @@ def _features(playbook: Playbook) -> set[str]:
     return names | {f"{view.view}.{feature.id}" for view in playbook.views for feature in view.features}
 
 
-def _known(field: FieldPath, noun: str, name: str, known: Iterable[str]) -> Iterator[Found]:
+def _known(field: FieldPath, noun: str, name: str, known: Iterable[str], on_key: bool = False) -> Iterator[Found]:
     names = list(known)
     if name in names:
         return
@@ -292,29 +302,37 @@ def _known(field: FieldPath, noun: str, name: str, known: Iterable[str]) -> Iter
     message = f"unknown {noun} {quoted(name)}"
     if nearest is None:
         message += f": the playbook has {listed(sorted(names))}" if names else ": the playbook has none"
-    yield field, message, nearest
+    yield Found(field, message, nearest, on_key)
 
 
 def _duration(field: FieldPath, text: str, parse: Callable[[str], int] = parse_duration_ms) -> Iterator[Found]:
     try:
         parse(text)
     except ValueError as error:
-        yield field, str(error), None
+        yield Found(field, str(error))
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return False
+    return True
 
 
 def _within(field: FieldPath, value: float, least: float, most: float) -> Iterator[Found]:
     if not least <= value <= most:
-        yield field, f"{quoted(value)} is out of range: it must be from {least} to {most}", None
+        yield Found(field, f"{quoted(value)} is out of range: it must be from {least} to {most}")
 
 
 def _positive(field: FieldPath, value: float) -> Iterator[Found]:
     if not value > 0:
-        yield field, f"{quoted(value)} is out of range: it must be more than 0", None
+        yield Found(field, f"{quoted(value)} is out of range: it must be more than 0")
 
 
 def _not_negative(field: FieldPath, value: float) -> Iterator[Found]:
     if not value >= 0:
-        yield field, f"{quoted(value)} is out of range: it must be 0 or more", None
+        yield Found(field, f"{quoted(value)} is out of range: it must be 0 or more")
 
 
 def _is_of(value: bool | int | float | str, kind: str) -> bool:

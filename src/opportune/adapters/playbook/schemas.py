@@ -21,14 +21,14 @@ SCHEMA_NAMES = ("app", *(one.key for one in COLLECTIONS))
 def schema_json(collection: str) -> dict[str, Any]:
     """JSON Schema 2020-12 of one kind of file: `app`, `offers`, `views`, ...; ValueError for another name."""
     if collection == "app":
-        (body,), components = msgspec.json.schema_components([App], ref_template="#/$defs/{name}")
+        body, components = _components(App)
     else:
         kinds = {one.key: one.kind for one in COLLECTIONS}
         if collection not in kinds:
             nearest = closest(collection, SCHEMA_NAMES)
             hint = f"; did you mean `{nearest}`?" if nearest else ""
             raise ValueError(f"`{collection}` is no kind of playbook file{hint}")
-        (item,), components = msgspec.json.schema_components([kinds[collection]], ref_template="#/$defs/{name}")
+        item, components = _components(kinds[collection])
         body = {
             "type": "object",
             "properties": {collection: {"type": "array", "items": item}},
@@ -39,6 +39,14 @@ def schema_json(collection: str) -> dict[str, Any]:
         if "description" in component:
             component["description"] = inspect.cleandoc(component["description"])
     return {"$schema": DIALECT, "title": f"opportune {collection}", **body, "$defs": components}
+
+
+def _components(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of one type and of the types it uses; `object` accepts anything."""
+    (schema,), components = msgspec.json.schema_components(
+        [kind], schema_hook=lambda _: {"description": "any value"}, ref_template="#/$defs/{name}"
+    )
+    return schema, components
 
 
 def write_schemas(folder: Path | str) -> tuple[Path, ...]:

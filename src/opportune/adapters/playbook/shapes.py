@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from datetime import datetime
-from typing import TypeVar
+from functools import cache
+from typing import TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -24,7 +25,7 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|(\[\.\.\.\])")
 
 def convert(text: Text, node: Node, kind: type[T], path: Path) -> tuple[T | None, tuple[PlaybookProblem, ...]]:
     """The document the node describes, or everything that is wrong with it; nothing is coerced."""
-    problems = tuple(_check(text, node, inspect.type_info(kind), path))
+    problems = tuple(_check(text, node, _type_info(cast(Hashable, kind)), path))
     if problems:
         return None, problems
     try:
@@ -32,6 +33,11 @@ def convert(text: Text, node: Node, kind: type[T], path: Path) -> tuple[T | None
     except msgspec.ValidationError as error:
         # What the walk above does not know, such as a rule a document checks itself.
         return None, (_of_msgspec(text, node, str(error), path),)
+
+
+@cache
+def _type_info(kind: Hashable) -> inspect.Type:
+    return inspect.type_info(kind)
 
 
 def _check(text: Text, node: Node, kind: inspect.Type, path: Path) -> Iterator[PlaybookProblem]:

@@ -1,0 +1,82 @@
+"""Cross-document checks: a name that leads nowhere, or a value out of bounds, is placed and explained."""
+
+from pathlib import Path
+
+import playbook_folders as folders
+import pytest
+
+from opportune.adapters.playbook import PlaybookError, check_references, load
+
+CASES = [
+    ("offers", "in_app: {headline", "in_ap: {headline", "13:7: unknown channel `in_ap`; did you mean `in_app`?"),
+    ("offers", "offer: seats_25", "offer: seats_10", "14:12: `offer` `seats_10` is defined twice"),
+    ("offers", "offer: seats_25", "offer: NO_OFFER", "14:12: `NO_OFFER` is reserved"),
+    ("offers", "offer: seats_25", "offer: seats@25", "14:12: `seats@25` cannot be an id"),
+    ("offers", "seats: 10, score", "seat: 10, score", "11:35: attribute `seat` is not declared"),
+    ("offers", "seats: 10,", "seats: 10.5,", "11:42: `seats` is declared as a whole number, not `10.5`"),
+    ("offers", "strategic: true", "strategic: 1", "`strategic` is declared as true or false, not `1`"),
+    ("offers", "p_accept: 0.1", "p_accept: 10", "10:23: `10.0` is out of range: it must be from 0 to 1"),
+    ("offers", "amount: 120", "amount: -1", "6:21: `-1.0` is out of range: it must be 0 or more"),
+    ("offers", "owner: growth", "owner: growth\n    valid_from: soon", "9:17: `soon` is not an RFC 3339"),
+    (
+        "offers",
+        "owner: growth",
+        "owner: growth\n    valid_from: 2026-02-01\n    valid_to: 2026-01-01",
+        "10:15: `valid_to` lies before `valid_from`: swap them",
+    ),
+    ("channels", "15m", "15 minutes", "5:16: `15 minutes` is not a duration such as 15m, 12h or 7d"),
+    ("channels", "per: 7d", "per: weekly", "8:42: `weekly` is not a duration"),
+    ("channels", "at_most: 2", "at_most: 0", "8:34: `0` is out of range: it must be more than 0"),
+    ("channels", '"20:00"', '"25:00"', "6:26: `25:00` is not a time of day such as `20:00`"),
+    ("opportune", "Europe/Berlin", "Europe/Berln", "2:11: time zone `Europe/Berln` does not exist"),
+    ("opportune", "share: 0.1", "share: 0.7", "3:18: `0.7` is out of range: it must be from 0 to 0.5"),
+    ("opportune", "project: shop", "project: shop\nregion: ' '", "2:9: `region` is empty"),
+    ("opportune", "project: shop", "project: shop\ncurrency: euro", "2:11: `euro` is not a currency code"),
+    ("opportune", "[in_app]", "[in_app, sms]", "8:24: unknown channel `sms`: the playbook has `in_app`"),
+    ("features", "type: int}", "type: int, window: 1 week}", "`1 week` is not a duration"),
+    ("features", "id: seat_ratio", "id: seats_used", "9:14: feature `seats_used` is defined twice in this view"),
+    ("schemas", "type: object", "type: objekt", "7:13: the data of a signal is an object"),
+    ("schemas", "type: integer", "type: integr", "11:22: `integr` is not a JSON type"),
+    ("schemas", "minimum: 0", "minimum: low", "11:40: not a valid JSON Schema 2020-12"),
+    ("schemas", "type: object", "$schema: http://json-schema.org/draft-07/schema#", "7:16: `http://json-schema"),
+    ("schemas", "about: account", "about: account\n    identifiers: {mail: email}", "6:19: unknown property"),
+    ("sources", "type: seats.counted", "type: seats.count", "7:30: unknown signal type `seats.count`"),
+    ("sources", "rows: counts", "rows: count", "7:16: unknown table `count`; did you mean `counts`?"),
+    ("models", "[seat_ratio]", "[seat_rato]", "4:16: unknown feature `seat_rato`; did you mean `seat_ratio`?"),
+    ("models", "owner: data", "owner: data\n    label_window: long", "4:19: `long` is not a duration"),
+    ("scenarios", "usage.limit_reached", "usage.limit_reach", "3:13: unknown moment `usage.limit_reach`"),
+    ("scenarios", "channels: [in_app]", "channels: [inapp]", "4:16: unknown channel `inapp`"),
+    ("scenarios", "offer: seats_10", "offer: seats_11", "8:21: unknown offer `seats_11`"),
+    ("scenarios", "seats_25@in_app", "seats_25@email", "8:42: unknown candidate `seats_25@email`"),
+    ("scenarios", "limit: seats", "limits: seats", "7:15: unknown context value `limits`"),
+    ("scenarios", "seat_ratio: 0.9", "seatratio: 0.9", "6:16: unknown feature `seatratio`"),
+    ("policies", "owner: legal", "owner: legal\n    valid_to: never", "16:15: `never` is not an RFC 3339"),
+    ("policies", "id: consent.marketing", "id: permit.all", "10:9: `id` `permit.all` is defined twice"),
+]
+
+
+@pytest.mark.parametrize(("kind", "old", "new", "expected"), CASES)
+def test_a_wrong_reference_is_placed_and_explained(
+    tmp_path: Path, kind: str, old: str, new: str, expected: str
+) -> None:
+    source = next(text for name, text in folders.FILES.items() if name.startswith(kind))
+    assert old in source
+    folders.write(tmp_path, **{kind: source.replace(old, new, 1)})
+    with pytest.raises(PlaybookError) as caught:
+        load(tmp_path)
+    found = [str(problem) for problem in caught.value.problems]
+    assert any(expected in problem and problem.startswith(kind) for problem in found), found
+
+
+def test_a_sound_playbook_has_no_problems(tmp_path: Path) -> None:
+    assert check_references(load(folders.write(tmp_path)).playbook) == ()
+
+
+def test_a_duplicate_says_where_the_first_one_is(tmp_path: Path) -> None:
+    folders.write(tmp_path)
+    (tmp_path / "channels/z.yaml").write_text(folders.CHANNELS)
+    with pytest.raises(PlaybookError) as caught:
+        load(tmp_path)
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.column) == ("channels/z.yaml", 2, 14)
+    assert problem.message.endswith("(first in channels/channels.yaml:2:14)")
