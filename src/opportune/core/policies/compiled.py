@@ -10,7 +10,7 @@ from opportune.core.expressions.times import parse_timestamp
 
 from .documents import CandidateTable, Policy, PolicyError, Variable, canonical
 from .generate import Program, Rule, program
-from .plan import Fixed, PerChannel, Planner, Request, masks_of, row, words
+from .plan import Fixed, PerChannel, Planner, Request, because, masks_of, row, words
 from .standing import Standing, Verdicts, resolve
 
 DAY_MS = 86_400_000
@@ -80,8 +80,7 @@ class CompiledPolicies:
         masks = masks_of(self._rules[number].plan, request, channel, self.every)
         lost = masks.failed & within
         if lost:
-            causes = dict.fromkeys(word for cause in masks.causes if cause.mask & lost for word in cause.words)
-            failed.append((number, lost, tuple(causes)))
+            failed.append((number, lost, because(masks.causes, lost)))
         return masks.true & within
 
     def _slow_lever(

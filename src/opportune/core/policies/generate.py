@@ -20,7 +20,7 @@ from opportune.core.expressions.nodes import Const, Name, Node, free_names, walk
 from opportune.core.expressions.values import INT_MAX, INT_MIN, take
 
 from .documents import Policy
-from .plan import Both, Choice, Fixed, Group, Groups, Guard, Index, Not, Plan
+from .plan import Both, Cause, Choice, Fixed, Group, Groups, Guard, Index, Not, Plan, because
 
 UNROLLED_MAX = 24
 LITERAL_BITS_MAX = 64
@@ -156,9 +156,9 @@ class Program:
         text = self.part(rule.plan)
         self.line(f"h{number} = {text.true} & within")
         if text.failed:
-            words = tuple(dict.fromkeys(w for causes in fixed_causes(rule.plan) for w in causes))
+            causes = self.writer.refer("_causes", tuple(fixed_causes(rule.plan)))
             self.line(f"value = {text.failed} & within")
-            self.line(f"if value: failed.append(({number}, value, {words!r}))")
+            self.line(f"if value: failed.append(({number}, value, _because({causes}, value)))")
         self.indent -= 1
         self.line("except Exception:")
         self.line(f"    {slow}")
@@ -364,19 +364,20 @@ def needed(plan: Plan) -> frozenset[str]:
     return frozenset()
 
 
-def fixed_causes(plan: Plan) -> list[tuple[str, ...]]:
+def fixed_causes(plan: Plan) -> list[Cause]:
     """Return the causes of failures known when the release is made."""
     match plan:
         case Fixed():
-            return [cause.words for cause in plan.masks.causes]
+            return list(plan.masks.causes)
         case Index():
-            return [cause.words for cause in plan.unknown.causes]
+            return list(plan.unknown.causes)
         case Not():
             return fixed_causes(plan.part)
         case Both():
-            return [words for part in plan.parts for words in fixed_causes(part)]
+            return [cause for part in plan.parts for cause in fixed_causes(part)]
         case Choice():
-            return [w for part in (plan.condition, plan.then, plan.otherwise) for w in fixed_causes(part)]
+            parts = (plan.condition, plan.then, plan.otherwise)
+            return [cause for part in parts for cause in fixed_causes(part)]
     return []
 
 
@@ -402,7 +403,9 @@ def program(
     slow(number, request, channel, within, failed) and slow_lever(number, request, channel, hits, failed, levers)
     are the exact judgements the function falls back to.
     """
-    out.namespace.update(EVERY=out.every, _slow=slow, _slow_lever=slow_lever, _any_of=any_of, _raise=give_up)
+    out.namespace.update(
+        EVERY=out.every, _slow=slow, _slow_lever=slow_lever, _any_of=any_of, _because=because, _raise=give_up
+    )
     out.lines.append("def judge(request, channel, at_ms, within):")
     out.line("failed = []")
     out.line("levers = []")

@@ -215,6 +215,11 @@ def words(error: Missing | EvaluationError) -> tuple[str, ...]:
     return error.names if isinstance(error, Missing) else (str(error),)
 
 
+def because(causes: Sequence[Cause], lost: int) -> tuple[str, ...]:
+    """Return the words of the causes that touch the lost candidates, each once."""
+    return tuple(dict.fromkeys(word for cause in causes if cause.mask & lost for word in cause.words))
+
+
 def masks_of(plan: Plan, request: Request, channel: PerChannel, every: int) -> Masks:
     """Return where a plan is true and where it has no answer. every: the mask of all candidates."""
     match plan:
