@@ -206,7 +206,7 @@ class StoreBroken(Exception):
     """
 
 
-class Duplicate(Exception):  # noqa: N818 - named for what happened, like its neighbours
+class Duplicate(Exception):
     """A signal's identity or a decision's key is taken: the unit is dropped. Look before you write."""
 
 

@@ -1,0 +1,151 @@
+"""Two stores told the same random story must end with the same picture: hypothesis looks for the story that parts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from opportune.ports import Duplicate, Records, Transaction
+from opportune.testing.contracts import records_samples as a
+from opportune.testing.contracts.records import Refusal, picture, run_together
+
+NUMBERS = st.integers(0, 5)
+STEPS = st.one_of(
+    st.tuples(st.just("signal"), NUMBERS),
+    st.tuples(st.just("quarantine"), NUMBERS),
+    st.tuples(st.just("person"), NUMBERS, st.integers(0, 9)),
+    st.tuples(st.just("account"), NUMBERS, st.integers(0, 9)),
+    st.tuples(st.just("identifier"), NUMBERS, NUMBERS),
+    st.tuples(st.just("decision"), NUMBERS, st.sampled_from(("offered", "held")), st.none() | NUMBERS),
+    st.tuples(st.just("outcome"), NUMBERS, st.sampled_from(("converted", "delivered")), NUMBERS),
+    st.tuples(st.just("review"), NUMBERS, st.sampled_from(("open", "approved"))),
+    st.tuples(st.just("release"), NUMBERS),
+    st.tuples(st.just("live"), NUMBERS),
+    st.tuples(st.just("position"), st.sampled_from(("crm", "erp")), NUMBERS),
+    st.tuples(st.just("leaf"), NUMBERS),
+    st.tuples(st.just("refuse")),
+)
+UNITS = st.lists(STEPS, max_size=6)
+
+Step = tuple[Any, ...]
+
+
+class RecordsMachine(RuleBasedStateMachine):
+    """Subclass it with `open_model`, `open_subject` and `reopen_subject`; use `.TestCase`."""
+
+    def open_model(self) -> Records:
+        raise NotImplementedError
+
+    def open_subject(self) -> Records:
+        raise NotImplementedError
+
+    def reopen_subject(self, subject: Records) -> Records:
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = self.open_model()
+        self.subject = self.open_subject()
+
+    @rule(units=st.lists(UNITS, min_size=1, max_size=5))
+    def run_units(self, units: list[list[Step]]) -> None:
+        """Units that wait together: one group, if the store makes groups."""
+        works = [unit_of(steps) for steps in units]
+        told = [[_comparable(result) for result in run_together(r, works)] for r in (self.model, self.subject)]
+        assert told[0] == told[1]
+
+    @rule()
+    def reopen(self) -> None:
+        self.subject = self.reopen_subject(self.subject)
+
+    @invariant()
+    def both_show_the_same(self) -> None:
+        assert picture(self.subject) == picture(self.model)
+
+    def teardown(self) -> None:
+        self.model.close()
+        self.subject.close()
+
+
+def unit_of(steps: list[Step]) -> Callable[[Transaction], list[Any]]:
+    """A unit that does these steps and returns everything it read on its way."""
+
+    def work(tx: Transaction) -> list[Any]:
+        return [_do(tx, step) for step in steps]
+
+    return work
+
+
+def _do(tx: Transaction, step: Step) -> Any:  # noqa: ANN401 - whatever the step reads
+    kind, *given = step
+    if kind == "refuse":
+        raise Refusal
+    return _DO[kind](tx, *given)
+
+
+def _signal(tx: Transaction, number: int) -> object:
+    one = a.signal(number, seats=number)
+    return tx.signal_seen(one.source, one.id) or a.append(tx, one)
+
+
+def _person(tx: Transaction, number: int, seats: int) -> object:
+    before = tx.person(f"c{number}")
+    tx.put_person(a.person(f"c{number}", seats=seats))
+    return before, tx.person(f"c{number}")
+
+
+def _account(tx: Transaction, number: int, seats: int) -> object:
+    before = tx.account(f"a{number}")
+    tx.put_account(a.account(f"a{number}", seats=seats))
+    return before
+
+
+def _identifier(tx: Transaction, number: int, customer: int) -> object:
+    before = tx.customer_by(b"hash%d" % number)
+    tx.put_identifier(b"hash%d" % number, "email", f"c{customer}")
+    return before
+
+
+def _decision(tx: Transaction, number: int, disposition: str, key: int | None) -> object:
+    """May raise Duplicate in the middle of a unit: that too must be the same in both stores."""
+    tx.put_decision(
+        a.decision(number, disposition=disposition, holdout=number == 2, key=None if key is None else f"k{key}")
+    )
+    return tx.decision_by_key("k1"), tx.decision(a.decision(number).id)
+
+
+def _outcome(tx: Transaction, number: int, kind: str, decision: int) -> object:
+    before = tx.outcome(a.outcome(number).id)
+    changed = {"kind": kind, "decision": a.decision(decision).id, "unit": f"u{decision % 3}"}
+    tx.put_outcome(msgspec.structs.replace(a.outcome(number), **changed))
+    return before
+
+
+def _position(tx: Transaction, reader: str, number: int) -> object:
+    before = tx.position(reader)
+    tx.set_position(reader, str(number))
+    return before
+
+
+_DO: dict[str, Callable[..., object]] = {
+    "signal": _signal,
+    "quarantine": lambda tx, number: tx.quarantine(a.quarantined(number)),
+    "person": _person,
+    "account": _account,
+    "identifier": _identifier,
+    "decision": _decision,
+    "outcome": _outcome,
+    "review": lambda tx, number, status: tx.put_review(a.review(number, status)),
+    "release": lambda tx, number: tx.put_release(a.release(number)),
+    "live": lambda tx, number: tx.set_live(f"r{number}", number, "ann", "why"),
+    "position": _position,
+    "leaf": lambda tx, number: tx.append_leaf(b"%d" % number),
+}
+
+
+def _comparable(result: object) -> object:
+    return (type(result), str(result)) if isinstance(result, (Duplicate, Refusal)) else result
