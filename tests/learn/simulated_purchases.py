@@ -1,4 +1,4 @@
-"""A small world with known truth: logistic purchases, effects that depend on the customer, assignments by chance."""
+"""A small world with known truth: logistic purchases, effects by customer, assignments by chance."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_without_an_effect_none_is_claimed(examples: TrainingSet) -> None:
     people = [customer(random) for _ in range(300)]
     found = np.array([model.score(values).uplift for values in people])
     errors = np.array([model.score(values).uplift_se for values in people])
-    assert np.abs(found.mean(0)).max() < 0.03
+    assert np.abs(found.mean(0)).max() < 0.06
     assert (np.abs(found) < 1.96 * errors).mean() > 0.85
 
 

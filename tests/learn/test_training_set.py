@@ -38,11 +38,12 @@ def views() -> CompiledViews:
         owner="o",
         purposes=("marketing",),
         features=(
-            FeatureSpec(id="seats", sources="seats.set", value="seats", aggregate="last", type="int"),
+            FeatureSpec(id="seats", sources="seats.set", value="data.seats", aggregate="last", type="int"),
             FeatureSpec(id="purchases", sources="offer.converted", aggregate="count", default=0),
         ),
     )
-    return compile_views([people, accounts], {"page.viewed": {}, "seats.set": {"seats": "int"}, "offer.converted": {}})
+    fields = {"page.viewed": {}, "seats.set": {"seats": "int"}, "offer.converted": {}}
+    return compile_views([people, accounts], fields)
 
 
 class Log:
@@ -57,7 +58,7 @@ class Log:
         signal = Signal("test", str(seq), type_, 1, at_ms, at_ms, who, account, data)
         self.signals.append(StoredSignal(seq, signal))
 
-    def assign(self, day: float, treated: bool = True, **more: Any) -> None:
+    def assign(self, day: float, treated: object = True, **more: Any) -> None:
         data = {"offer": "seats_10", "channel": "email", "treated": treated, "action_probability": 0.4, **more}
         self.add(day, "offer.assigned", **data)
 

@@ -88,7 +88,7 @@ def test_row_weights_are_clipped_and_even_within_a_side() -> None:
 
 
 def test_the_split_is_by_time_and_no_purchase_is_on_both_sides() -> None:
-    rows = tuple(row(10 * index, f"u{index}") for index in range(9)) + (row(90, "u6"),)
+    rows = (*(row(10 * index, f"u{index}") for index in range(9)), row(90, "u6"))
     slices = split_by_time(TrainingSet((), (), rows, label_window_ms=40), later_share=0.3)
     assert [one.at_ms for one in slices.fit.examples] == [0, 10, 20, 30, 40, 50]
     assert [one.at_ms for one in slices.calibrate.examples] == [70]

@@ -31,9 +31,9 @@ class Shrinkage(msgspec.Struct, frozen=True):
     own_effect(offer, x). L2 with standard deviation s is a normal prior N(0, s²) on the coefficients.
     """
 
-    shared: Spread = Spread(5.0, 0.5, 0.25)
-    own: Spread = Spread(1.5, 0.25, 0.15)
-    shared_effect: Spread = Spread(1.0, 0.25, 0.15)
+    shared: Spread = Spread(5.0, 0.35, 0.2)
+    own: Spread = Spread(1.5, 0.12, 0.08)
+    shared_effect: Spread = Spread(1.0, 0.35, 0.2)
     own_effect: Spread = Spread(0.7, 0.25, 0.15)
 
 
@@ -52,7 +52,18 @@ class SklearnTrainer:
         return f"additive logistic regression with shared and own blocks, scikit-learn {version('scikit-learn')}"
 
     def fit(self, examples: TrainingSet, offers: Sequence[str]) -> Fit:
-        """Tables for every offer with enough rows; raises LearnError when there are none or all bought alike."""
+        """Tables for every offer with enough rows; raises LearnError when there are none or all bought alike.
+
+        Runs on one core, for the same bytes every time and to leave the others to decisions.
+        """
+        try:
+            from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        except ImportError:
+            raise LearnError("training needs scikit-learn: install opportune[ml]") from None
+        with threadpool_limits(limits=1):
+            return self._fit(examples, offers)
+
+    def _fit(self, examples: TrainingSet, offers: Sequence[str]) -> Fit:
         covered, kept = self._covered(examples, offers)
         tables = feature_tables(kept)
         columns = columns_of(tables, kept)
@@ -62,7 +73,7 @@ class SklearnTrainer:
         bought = np.array([float(row.bought) for row in kept.examples])
         weight = fit_weights(kept.examples)
         scales = self._scales(columns)
-        coefficients = _fit(_design(columns, place, treated, len(covered), scales), bought, weight)
+        coefficients = _solve(_design(columns, place, treated, len(covered), scales), bought, weight)
         spread = log_variances(columns, place, treated, weight, coefficients, scales, len(covered))
         heads = tuple(
             _heads(offer, index, columns, coefficients, scales, spread[index], (place == index, treated, bought))
@@ -112,7 +123,7 @@ def _design(
     return sparse.hstack([sparse.csr_matrix(block) for block in blocks], format="csr")
 
 
-def _fit(design: Any, bought: Floats, weight: Floats) -> Floats:  # noqa: ANN401
+def _solve(design: Any, bought: Floats, weight: Floats) -> Floats:  # noqa: ANN401
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1.0, fit_intercept=False, solver="lbfgs", max_iter=500, tol=1e-6)

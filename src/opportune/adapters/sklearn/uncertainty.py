@@ -91,6 +91,6 @@ def _additive(columns: Columns, bins: NDArray[np.intp], target: Floats) -> Addit
         part, share = solved[at:stop], middle[at:stop]
         part = part - float(share @ part)
         worst = float(part[share > 0].max())
-        parts.append(tuple(round(float(x) if s > 0 else worst, 6) for x, s in zip(part, share, strict=True)))
+        parts.append(tuple(round(float(x) if s > 0 else worst, 4) for x, s in zip(part, share, strict=True)))
         at = stop
-    return AdditiveHead(round(base, 6), tuple(parts))
+    return AdditiveHead(round(base, 4), tuple(parts))
