@@ -160,23 +160,27 @@ def states_of(tx: Transaction, signal: Signal) -> tuple[Person | None, Account |
 def fold(
     views: CompiledViews, signal: Signal, person: Person | None, account: Account | None
 ) -> tuple[Person | None, Account | None]:
-    """Both states after a signal; pure. The same function serves live, replay, backfill and training."""
+    """Both states after a signal; pure. The same function serves live, replay, backfill and training.
+
+    A sender's clock may run a little ahead: what it says happened no later than it was received.
+    """
     replace = msgspec.structs.replace
+    at_ms = min(signal.at_ms, signal.received_ms)
     if person is not None:
-        features = views.fold("person", person.features, signal.type, signal.id, signal.at_ms, signal.data)
+        features = views.fold("person", person.features, signal.type, signal.id, at_ms, signal.data)
         traits = _merged(person.traits, signal.data) if signal.type == PERSON_TRAITS else person.traits
         person = replace(
             apply_consent(person, signal),
             account=signal.account or person.account,
             features=features,
             traits=traits,
-            last_ms=max(person.last_ms, signal.at_ms),
+            last_ms=max(person.last_ms, at_ms),
         )
     if account is not None:
-        features = views.fold("account", account.features, signal.type, signal.id, signal.at_ms, signal.data)
+        features = views.fold("account", account.features, signal.type, signal.id, at_ms, signal.data)
         traits = _merged(account.traits, signal.data) if signal.type == ACCOUNT_TRAITS else account.traits
         account = replace(
-            account, features=features, traits=traits, last_ms=max(account.last_ms, signal.at_ms)
+            account, features=features, traits=traits, last_ms=max(account.last_ms, at_ms)
         )
     return person, account
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Lock
 
+from opportune.core.customers import Person
+from opportune.core.decisions.answers import answer_of
 from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.kernel import run
+from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, encode_record
+from opportune.core.decisions.snapshot import see
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
 from opportune.core.releases import Release, compile_release
 from opportune.flows.act import Act
 from opportune.flows.admission import Gate
-from opportune.flows.decide import Decide
+from opportune.flows.decide import Decide, RecordedProbe
 from opportune.flows.govern import make_release, promote, rollback
 from opportune.flows.ingest import Ingest
 from opportune.flows.replay import Replayed, replay
@@ -98,6 +103,20 @@ class Region:
             records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of
         )
 
+    def start(self) -> None:
+        """Makes everything a decision needs ready, so that the first question is as fast as the rest."""
+        brain = self.releases.live().brain
+        asked = Asked("warm-up", next(iter(brain.moments)), tuple(brain.channels))
+        seen = see(brain, Person("warm-up"), None, asked.channels, self.clock.now_ms())
+        record = DecisionRecord(
+            RECORD_VERSION, self.clock.new_id(), brain.release, self.name, asked, seen, (), (),
+            run(brain, asked, seen, "warm-up", RecordedProbe(())),
+        )
+        encode_record(record)
+        answer_of(brain, record, self.vault.sign)
+        if self.warm is not None:
+            self.warm()
+
     def release(self, playbook: Playbook, cards: Sequence[Scorecard] = (), note: str = "") -> Release:
         """Makes and stores a release; it is not live yet."""
         return make_release(self.records, self.vault, self.clock, playbook, cards, note)
@@ -107,13 +126,13 @@ class Region:
         self.releases.get(hash_)
         promote(self.records, self.vault, self.clock, self.name, hash_, actor, why)
         self.releases.switch(hash_)
-        if self.warm is not None:
-            self.warm()
+        self.start()
 
     def rollback(self, actor: str, why: str) -> str:
         """Back to the release that was live before; returns its hash."""
         hash_ = rollback(self.records, self.vault, self.clock, self.name, actor, why)
         self.releases.switch(hash_)
+        self.start()
         return hash_
 
     def replay(self, id_: str, release: str | None = None) -> Replayed:

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from opportune.core.catalog import Candidate
-from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.records import DecisionRecord, Scored
+from opportune.core.decisions.shortlist import REASON_OF_STAGE
 from opportune.core.policies import Policy, explain
 
 GENERAL_REASONS: Mapping[str, str] = {
@@ -74,7 +75,8 @@ def rules_fired(brain: Brain, record: DecisionRecord) -> tuple[RuleFired, ...]:
         if held:
             policy = brain.rules.get(rule)
             version = 1 if policy is None else policy.version
-            found.append(RuleFired(rule, version, stage, reason_of(brain, record, rule, policy), held))
+            first = brain.candidates[indices(int(mask, 16) & asked)[0]]
+            found.append(RuleFired(rule, version, stage, reason_of(brain, record, rule, policy, first), held))
     return tuple(found)
 
 
@@ -84,16 +86,30 @@ def words(brain: Brain, record: DecisionRecord) -> Words:
     return Words(_customer(brain, record), _agent(brain, record, rules), _auditor(brain, record, rules))
 
 
-def reason_of(brain: Brain, record: DecisionRecord, rule: str, policy: Policy | None) -> str:
-    """The sentence of a rule with the values it looked at filled in."""
+def reason_of(
+    brain: Brain, record: DecisionRecord, rule: str, policy: Policy | None, candidate: Candidate
+) -> str:
+    """The sentence of a rule with the values it looked at filled in, for one of the candidates it held back."""
     if policy is not None:
-        return explain(policy, _values(record))
+        return explain(policy, _values(record, candidate))
     for limit in brain.limits:
         if limit.id == rule:
             return f"{limit.reason} (at most {limit.at_most} per {_days(limit.per_ms)})"
     if rule.endswith(".quiet_hours"):
         return "it is quiet hours where the customer is"
+    if rule == "no_permit" and (unjudged := _unjudged_permits(brain, record, candidate)):
+        return f"no policy permits it, and {unjudged}"
     return GENERAL_REASONS.get(rule, rule)
+
+
+def _unjudged_permits(brain: Brain, record: DecisionRecord, candidate: Candidate) -> str:
+    """The permits that might have allowed a candidate, had the values they need been known."""
+    found = [
+        f"`{policy}` could not be judged without {', '.join(names)}"
+        for policy, mask, names in record.result.skipped
+        if brain.rules[policy].effect == "permit" and int(mask, 16) >> candidate.index & 1
+    ]
+    return "; ".join(found)
 
 
 def _fate(
@@ -110,7 +126,7 @@ def _fate(
     if holding:
         stage, rule = holding[0]
         policy = brain.rules.get(rule)
-        reason = reason_of(brain, record, rule, policy)
+        reason = reason_of(brain, record, rule, policy, candidate)
         if policy is not None:
             values = _values(record, candidate)
             facts = {name: values.get(name) for name in brain.rule_names[rule]}
@@ -179,7 +195,8 @@ def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -
     if result.disposition in ("fallback", "shed"):
         return f"Offer nothing now: the system answered with its safe default ({result.reason})."
     if result.offer is None and result.would is None:
-        why = f" Mainly: {rules[0].reason}." if rules else ""
+        main = [rule for rule in rules if REASON_OF_STAGE[rule.stage] == result.reason]
+        why = f" Mainly: {max(main, key=lambda rule: rule.held_back).reason}." if main else ""
         return f"Offer nothing now ({result.reason}).{why}"
     title = next(c.offer.title for c in brain.candidates if c.id == _winner(record))
     if result.disposition == "held_out":
@@ -216,7 +233,7 @@ def _auditor(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...])
     return " ".join(parts)
 
 
-def _values(record: DecisionRecord, candidate: Candidate | None = None) -> dict[str, Any]:
+def _values(record: DecisionRecord, candidate: Candidate) -> dict[str, Any]:
     seen = record.seen
     values: dict[str, Any] = dict(seen.features)
     values.update({f"context.{name}": value for name, value in record.asked.context.items()})
@@ -224,22 +241,21 @@ def _values(record: DecisionRecord, candidate: Candidate | None = None) -> dict[
     values["local_hour"] = seen.local_minute // 60
     values["account_known"] = seen.account is not None
     values["now"] = seen.at_ms
-    if candidate is not None:
-        offer = candidate.offer
-        values.update({f"offer.{name}": value for name, value in offer.attributes.items()})
-        values.update(
-            {
-                "offer.id": offer.offer,
-                "offer.kind": offer.kind,
-                "offer.price": offer.price.amount,
-                "offer.margin": offer.margin,
-                "offer.risk": offer.risk,
-                "offer.purpose": offer.purpose,
-                "channel.id": candidate.channel.channel,
-                "channel.kind": candidate.channel.kind,
-                "consent.status": seen.consents.get(f"{offer.purpose}/{candidate.channel.channel}"),
-            }
-        )
+    offer = candidate.offer
+    values.update({f"offer.{name}": value for name, value in offer.attributes.items()})
+    values.update(
+        {
+            "offer.id": offer.offer,
+            "offer.kind": offer.kind,
+            "offer.price": offer.price.amount,
+            "offer.margin": offer.margin,
+            "offer.risk": offer.risk,
+            "offer.purpose": offer.purpose,
+            "channel.id": candidate.channel.channel,
+            "channel.kind": candidate.channel.kind,
+            "consent.status": seen.consents.get(f"{offer.purpose}/{candidate.channel.channel}"),
+        }
+    )
     return values
 
 

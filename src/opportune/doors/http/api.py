@@ -50,7 +50,7 @@ def decisions_controller(region: RegionOf) -> type[Controller]:
         path = "/v1/decisions"
         tags = ("decisions",)
 
-        @get(sync_to_thread=True)
+        @get(sync_to_thread=True, summary="The newest decisions")
         def listed(
             self, last: Last = 50, disposition: Text | None = None, customer: Text | None = None
         ) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def decisions_controller(region: RegionOf) -> type[Controller]:
             found = region().records.decisions(last, disposition=disposition, customer=customer)
             return [_line(decision) for decision in found]
 
-        @get("/{decision_id:str}", sync_to_thread=True)
+        @get("/{decision_id:str}", sync_to_thread=True, summary="One decision")
         def shown(self, decision_id: Text) -> dict[str, Any]:
             """One decision: the answer as given, the record it rests on, outcomes, and why not each candidate."""
             one = _decision(region(), decision_id)
@@ -72,13 +72,19 @@ def decisions_controller(region: RegionOf) -> type[Controller]:
                 "ledger": {"index": one.leaf},
             }
 
-        @get("/{decision_id:str}/proof", sync_to_thread=True)
+        @get(
+            "/{decision_id:str}/proof", sync_to_thread=True,
+            summary="The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)",
+        )
         def proof(self, decision_id: Text) -> Response[bytes]:
             """The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)."""
             one = _decision(region(), decision_id)
-            return Response(region().ledger.proof(one.leaf), media_type="text/plain; charset=utf-8")
+            return Response(region().ledger.proof(one.leaf), media_type="text/plain")
 
-        @post("/{decision_id:str}/replay", sync_to_thread=True, status_code=200)
+        @post(
+            "/{decision_id:str}/replay", sync_to_thread=True, status_code=200,
+            summary="Rebuilds the decision from what it saw and compares it with the record to the byte",
+        )
         def replay(self, decision_id: Text, release: Text | None = None) -> dict[str, Any]:
             """Rebuilds the decision from what it saw and compares it with the record to the byte."""
             one = _decision(region(), decision_id)
@@ -95,14 +101,14 @@ def customers_controller(region: RegionOf) -> type[Controller]:
         path = "/v1/customers"
         tags = ("customers",)
 
-        @get("/{customer_id:str}", sync_to_thread=True)
+        @get("/{customer_id:str}", sync_to_thread=True, summary="One customer")
         def shown(self, customer_id: Text) -> dict[str, Any]:
             """One customer: features with ages, consent, contacts and the latest decisions."""
             here = region()
             person = _person(here, customer_id)
             return customer_view(here, person)
 
-        @put("/{customer_id:str}/consents", sync_to_thread=True)
+        @put("/{customer_id:str}/consents", sync_to_thread=True, summary="Records what the customer says")
         def consent(self, customer_id: Text, data: ConsentPut) -> dict[str, Any]:
             """Records what the customer says; it holds for every decision from now on."""
             here = region()
@@ -127,7 +133,7 @@ def govern_controller(region: RegionOf) -> type[Controller]:
         path = "/v1"
         tags = ("govern",)
 
-        @get("/releases", sync_to_thread=True)
+        @get("/releases", sync_to_thread=True, summary="Every release, which one is live, and what was live when")
         def releases(self) -> dict[str, Any]:
             """Every release, which one is live, and what was live when."""
             records = region().records
@@ -143,7 +149,10 @@ def govern_controller(region: RegionOf) -> type[Controller]:
                 ],
             }
 
-        @post("/releases/{hash_:str}/promote", sync_to_thread=True, status_code=200)
+        @post(
+            "/releases/{hash_:str}/promote", sync_to_thread=True, status_code=200,
+            summary="Makes a stored release the live one",
+        )
         def promote(self, hash_: Text, data: Promotion) -> dict[str, Any]:
             """Makes a stored release the live one."""
             try:
@@ -152,12 +161,18 @@ def govern_controller(region: RegionOf) -> type[Controller]:
                 raise HttpProblem(404, "unknown_release", str(error)) from None
             return {"live": hash_}
 
-        @post("/releases/rollback", sync_to_thread=True, status_code=200)
+        @post(
+            "/releases/rollback", sync_to_thread=True, status_code=200,
+            summary="Makes the release before the live one live again",
+        )
         def rollback(self, data: Promotion) -> dict[str, Any]:
             """Makes the release before the live one live again."""
             return {"live": region().rollback(data.actor, data.why)}
 
-        @get("/models", sync_to_thread=True)
+        @get(
+            "/models", sync_to_thread=True,
+            summary="The models of the live release, with what they learned from and how well",
+        )
         def models(self) -> list[dict[str, Any]]:
             """The models of the live release, with what they learned from and how well."""
             return [
@@ -165,12 +180,12 @@ def govern_controller(region: RegionOf) -> type[Controller]:
                 for card in region().releases.live().cards
             ]
 
-        @get("/reviews", sync_to_thread=True)
+        @get("/reviews", sync_to_thread=True, summary="Decisions that wait for a person")
         def reviews(self, status: Text = "open", last: Last = 50) -> list[dict[str, Any]]:
             """Decisions that wait for a person."""
             return [msgspec.to_builtins(review) for review in region().records.reviews(status, last)]
 
-        @get("/quarantine", sync_to_thread=True)
+        @get("/quarantine", sync_to_thread=True, summary="Signals kept out, with the fields that are wrong")
         def quarantine(self, last: Last = 50) -> list[dict[str, Any]]:
             """Signals kept out, with the fields that are wrong."""
             return [
@@ -195,17 +210,17 @@ def ledger_controller(region: RegionOf) -> type[Controller]:
         path = "/v1/ledger"
         tags = ("ledger",)
 
-        @get("/checkpoint", sync_to_thread=True)
+        @get("/checkpoint", sync_to_thread=True, summary="The newest signed checkpoint")
         def checkpoint(self) -> Response[bytes]:
             """The newest signed checkpoint."""
-            return Response(region().ledger.checkpoint(), media_type="text/plain; charset=utf-8")
+            return Response(region().ledger.checkpoint(), media_type="text/plain")
 
-        @get("/vkey", sync_to_thread=True)
+        @get("/vkey", sync_to_thread=True, summary="The key that checks it")
         def vkey(self) -> Response[str]:
             """The key that checks it."""
-            return Response(region().ledger.vkey + "\n", media_type="text/plain; charset=utf-8")
+            return Response(region().ledger.vkey + "\n", media_type="text/plain")
 
-        @get("/tile/{tile:path}", sync_to_thread=True)
+        @get("/tile/{tile:path}", sync_to_thread=True, summary="A tile of hashes, or a bundle of entries")
         def tile(self, tile: str) -> Response[bytes]:
             """A tile of hashes, or a bundle of entries."""
             try:
@@ -220,17 +235,23 @@ def ledger_controller(region: RegionOf) -> type[Controller]:
 def health_handlers(region: RegionOf) -> list[Any]:
     """GET /healthz, /readyz and /metrics."""
 
-    @get("/healthz", tags=("health",), sync_to_thread=False)
+    @get("/healthz", tags=("health",), sync_to_thread=False, summary="The process is up")
     def healthz() -> dict[str, str]:
         """The process is up."""
         return {"status": "ok"}
 
-    @get("/readyz", tags=("health",), sync_to_thread=True)
+    @get(
+        "/readyz", tags=("health",), sync_to_thread=True,
+        summary="A release is live and questions can be answered",
+    )
     def readyz() -> dict[str, str]:
         """A release is live and questions can be answered."""
         return {"status": "ready", "release": region().releases.live().hash}
 
-    @get("/metrics", tags=("health",), sync_to_thread=True, media_type="text/plain; version=0.0.4")
+    @get(
+        "/metrics", tags=("health",), sync_to_thread=True, media_type="text/plain; version=0.0.4",
+        summary="Prometheus text",
+    )
     def metrics() -> str:
         """Prometheus text: counters of the record, and the last minute's decision times."""
         return metrics_text(region())

@@ -32,7 +32,7 @@ from opportune.flows.govern import GovernError
 from opportune.flows.region import NotReady
 from opportune.ports import StoreBroken, StoreFull
 
-OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json", "/schema", "/console")
+OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json", "/console")
 """Answered without an API key: health, the API's own description, and the console, which has sessions."""
 
 
@@ -64,7 +64,7 @@ def build_app(region: RegionOf, keyring: Keyring, console: Sequence[Any] = ()) -
             title="Opportune",
             version=opportune.__version__,
             description="Signals in; governed, explained and recorded decisions out.",
-            path="/schema",
+            path="/",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=4 * 1024 * 1024,
