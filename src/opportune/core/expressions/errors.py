@@ -17,7 +17,7 @@ class ExpressionError(ValueError):
         return f"{self.message}; did you mean `{self.nearest}`?" if self.nearest else self.message
 
 
-class Missing(Exception):  # noqa: N818 - a missing value is an ordinary answer here, not a fault
+class Missing(Exception):
     """A value needed for the answer is absent; `names` says which, in the order met."""
 
     def __init__(self, names: Iterable[str]) -> None:

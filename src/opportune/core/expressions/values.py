@@ -198,14 +198,26 @@ def equal(left: object, right: object) -> bool:
         return len(left) == len(right) and all(key in right and equal(left[key], right[key]) for key in left)
     if a is tuple or b is tuple:
         return equal(list(left) if a is tuple else left, list(right) if b is tuple else right)  # type: ignore[call-overload]
-    if a is b or (a in NUMBERS and b in NUMBERS):
+    if a is b:
         return bool(left == right)
+    if a in NUMBERS and b in NUMBERS:
+        one, other = alike(left, right)
+        return bool(one == other)
     return False
+
+
+def alike(left: object, right: object) -> tuple[object, object]:
+    """Bring two numbers to one type: next to a double, an integer counts as the double nearest to it."""
+    if type(left) is float or type(right) is float:
+        return float(left), float(right)  # type: ignore[arg-type]
+    return left, right
 
 
 def order(left: object, right: object) -> tuple[object, object]:
     """Return the pair when CEL puts the two in order; raises EvaluationError when it does not."""
     a, b = type(left), type(right)
-    if (a is b and a in (bool, int, float, str, Uint, Timestamp, Duration)) or (a in NUMBERS and b in NUMBERS):
+    if a is b and a in (bool, int, float, str, Uint, Timestamp, Duration):
         return left, right
+    if a in NUMBERS and b in NUMBERS:
+        return alike(left, right)
     raise EvaluationError(f"{kind(left)} and {kind(right)} have no order")
