@@ -70,6 +70,7 @@ class Life:
             due_ms, _, action = heapq.heappop(self._waiting)
             self.now_ms = max(self.now_ms, due_ms)
             yield from action(self.now_ms)
+        self.now_ms = max(self.now_ms, end_ms)
 
     def purchase(self, account: Account, offer: str, at_ms: int) -> list[Event]:
         """What changes when the account buys: its state, and the signals that say so."""

@@ -1,0 +1,160 @@
+"""The sample playbook compiles, keeps the promises of its scenarios, and decides about the world in every way."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from opportune.adapters.playbook import load
+from opportune.core.customers import Account, Person
+from opportune.core.decisions.kernel import run
+from opportune.core.decisions.records import Asked, Result, Seen
+from opportune.core.decisions.snapshot import local_minute, see
+from opportune.core.features import run_view_tests
+from opportune.core.playbook import Exploration, Scenario
+from opportune.core.policies.checks import lint, run_policy_tests
+from opportune.core.releases import Release, compile_release, encode_manifest, variables_of
+from opportune.core.signals import Draft, check, parse_time_ms
+from opportune.flows.ingest import fold
+from opportune.testing.world import World
+from opportune.testing.world.events import Event
+
+SAMPLE = Path(__file__).parents[2] / "samples/saas"
+END_MS = 1_795_478_400_000
+
+
+class Calm:
+    """A probe under which nothing goes wrong."""
+
+    def before(self, step: str) -> str | None:
+        return None
+
+
+def compiled(*, chance: bool) -> Release:
+    """The sample's release; without `chance` nothing is tried out and nobody is held out."""
+    playbook = load(SAMPLE).playbook
+    if not chance:
+        nobody = msgspec.structs.replace(playbook.app.holdout, share=0.0)
+        app = msgspec.structs.replace(playbook.app, exploration=Exploration(method="off"), holdout=nobody)
+        playbook = msgspec.structs.replace(playbook, app=app)
+    return compile_release(encode_manifest(playbook))
+
+
+@pytest.fixture(scope="module")
+def release() -> Release:
+    return compiled(chance=False)
+
+
+def ask(release: Release, scenario: Scenario) -> Result:
+    """The scenario's question; features it does not name have the value of a customer nothing is known about."""
+    at_ms = parse_time_ms(scenario.at)
+    empty = see(release.brain, Person("scenario", account="nobody"), Account("nobody"), scenario.channels, at_ms)
+    seen = Seen(
+        at_ms=at_ms,
+        account="scenario",
+        unit="scenario",
+        features={**empty.features, **scenario.features},
+        ages_ms={},
+        consents={**empty.consents, **scenario.consents},
+        local_minute=local_minute(at_ms, release.playbook.app.timezone),
+    )
+    asked = Asked("scenario", scenario.moment, scenario.channels, scenario.context)
+    return run(release.brain, asked, seen, "01940000-0000-7000-8000-000000000000", Calm())
+
+
+def test_every_inline_test_of_the_sample_passes(release: Release) -> None:
+    playbook = release.playbook
+    variables = variables_of(playbook, release.views)
+    results = run_policy_tests(playbook.policies, variables)
+    assert len(results) >= 25
+    assert [result for result in results if not result.passed] == []
+    assert lint(playbook.policies, variables, release.brain.policies) == ()
+    assert run_view_tests(release.views, playbook.views) == ()
+
+
+@pytest.mark.parametrize("scenario", load(SAMPLE).playbook.scenarios, ids=lambda scenario: scenario.scenario)
+def test_the_promises_hold(release: Release, scenario: Scenario) -> None:
+    result, expect = ask(release, scenario), scenario.expect
+    for name in ("disposition", "reason", "offer", "channel"):
+        if getattr(expect, name) is not None:
+            assert getattr(result, name) == getattr(expect, name), name
+    ids = [candidate.id for candidate in release.brain.candidates]
+    for candidate, rule in expect.rejected.items():
+        bit = 1 << ids.index(candidate)
+        assert next((name for _, name, mask in result.stages if int(mask, 16) & bit), None) == rule
+
+
+class Mirror:
+    """Folds a world's signals as ingestion would, and asks at its moments."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.people: dict[str, Person] = {}
+        self.accounts: dict[str, Account] = {}
+
+    def take(self, event: Event) -> None:
+        fields = {key: event.get(key) for key in ("source", "id", "type", "time", "subject", "account", "data")}
+        checked = check(Draft(**fields), self.release.contracts, END_MS + 86_400_000)
+        assert checked.problems == ()
+        signal = checked.signal
+        assert signal is not None
+        person = account = None
+        if signal.customer is not None:
+            person = self.people.get(signal.customer) or Person(signal.customer)
+        if signal.account is not None:
+            account = self.accounts.get(signal.account) or Account(signal.account)
+        person, account = fold(self.release.views, signal, person, account)
+        if person is not None:
+            self.people[person.id] = person
+        if account is not None:
+            self.accounts[account.id] = account
+
+    def ask(self, step: dict[str, Any], number: int) -> Result:
+        brain = self.release.brain
+        person, channels = self.people[step["customer"]], tuple(step["channels"])
+        # the working day of Europe, so that quiet hours are not the whole answer
+        seen = see(brain, person, self.accounts[step["account"]], channels, step["at_ms"] + 9 * 3_600_000)
+        asked = Asked(step["customer"], step["moment"], channels, step["context"])
+        return run(brain, asked, seen, f"01940000-0000-7000-8000-{number:012d}", Calm())
+
+
+def test_the_world_sees_every_disposition_and_most_reasons() -> None:
+    world = World(8, 150, 45, end_ms=END_MS)
+    mirror = Mirror(compiled(chance=True))
+    for event in world.history():
+        mirror.take(event)
+    found: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for number, step in enumerate(itertools.islice(world.live(END_MS, 5), 4_000)):
+        if step["kind"] == "signal":
+            mirror.take(step["event"])
+            continue
+        result = mirror.ask(step, number)
+        found[result.disposition] += 1
+        reasons[result.reason] += 1
+    assert {"offered", "no_offer", "escalated", "held_out"} <= set(found)
+    assert {"NO_CONSENT", "NOT_SUITABLE"} <= set(reasons)
+    assert found["offered"] > 0.2 * sum(found.values())
+
+
+def test_the_features_agree_with_the_true_situation() -> None:
+    world = World(8, 40, 45, end_ms=END_MS)
+    mirror = Mirror(compiled(chance=False))
+    for event in world.history():
+        mirror.take(event)
+    for person in world.customers:
+        if person.id not in mirror.people:
+            continue
+        true = world.situation(person.id)
+        account = mirror.accounts[person.account]
+        seen = see(mirror.release.brain, mirror.people[person.id], account, ("in_app",), END_MS).features
+        for name in ("plan", "billing", "seats", "open_tickets", "tickets_90d", "last_csat", "tenure_days"):
+            assert seen[name] == getattr(true, name), name
+        for name in ("usage_trend", "api_calls_7d", "features_used_28d", "pricing_views_7d"):
+            assert seen[name] == pytest.approx(getattr(true, name)), name
+        assert {addon for addon in ("analytics", "sso", "support") if seen[f"has_{addon}"]} == true.addons
