@@ -73,12 +73,12 @@ def assert_answers(folder: Path) -> None:
 @pytest.mark.parametrize("name", sorted(folders.FILES))
 def test_a_mutated_file_loads_or_is_explained(name: str, tmp_path: Path) -> None:
     folders.write(tmp_path)
-    for seed in range(60):
+    for seed in range(25):
         (tmp_path / name).write_text(mutated(folders.FILES[name], seed), encoding="utf-8")
         assert_answers(tmp_path)
 
 
-@settings(max_examples=120, deadline=None, database=None)
+@settings(max_examples=50, deadline=None, database=None)
 @given(name=st.sampled_from(sorted(folders.FILES)), start=st.integers(0, 400), garbage=st.binary(max_size=24))
 def test_garbage_bytes_load_or_are_explained(name: str, start: int, garbage: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -88,7 +88,7 @@ def test_garbage_bytes_load_or_are_explained(name: str, start: int, garbage: byt
         assert_answers(folder)
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=60, deadline=None, database=None)
 @given(text=st.text(alphabet=":-[]{}|>'\"#&*!%@`,? \n\ta1.~", max_size=60))
 def test_a_file_of_yaml_signs_loads_or_is_explained(text: str) -> None:
     with tempfile.TemporaryDirectory() as place:

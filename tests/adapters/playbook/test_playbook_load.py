@@ -1,5 +1,6 @@
 """Loading: sound folders become documents, and every fault is named at its place."""
 
+import os
 from pathlib import Path
 
 import playbook_folders as folders
@@ -145,6 +146,12 @@ def test_a_file_that_is_not_text_or_too_big_is_refused(tmp_path: Path) -> None:
     path.unlink()
     path.symlink_to("/etc/hostname")
     assert "leads out of the playbook" in problems_of(tmp_path)[0]
+    path.unlink()
+    path.symlink_to(path)
+    assert "the file cannot be read" in problems_of(tmp_path)[0]
+    path.unlink()
+    os.mkfifo(path)
+    assert problems_of(tmp_path) == ["models/expansion.yml:1:1: this is not a file: remove or rename it"]
 
 
 def test_files_that_would_be_left_out_silently_are_named(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 import playbook_folders as folders
 import pytest
 
-from opportune.adapters.playbook import load
+from opportune.adapters.playbook import load, place_error, place_expression_error
 from opportune.adapters.playbook.marks import place_within
 from opportune.adapters.playbook.nodes import Entries, Scalar, read
+from opportune.core.expressions import ExpressionError
+from opportune.core.features import FeatureError
+from opportune.core.policies import PolicyError
 
 
 def test_documents_and_fields_are_found(tmp_path: Path) -> None:
@@ -39,6 +42,21 @@ def test_a_field_left_out_gives_the_place_around_it(tmp_path: Path) -> None:
     assert problem.path == 'policies["permit.all"].when'
 
 
+def test_errors_of_compiling_are_placed_inside_the_expression(tmp_path: Path) -> None:
+    marks = load(folders.write(tmp_path)).marks
+    policy = PolicyError("permit.all", "when", "unknown name `nothing`", 2, 6, "noting")
+    assert str(place_error(marks, policy)) == (
+        "policies/all.yaml:7:12: unknown name `nothing`; did you mean `noting`?"
+    )
+    feature = FeatureError("seats", "seat_ratio", "derive", "no")
+    feature.__cause__ = ExpressionError("no", 1, 8)
+    assert str(place_error(marks, feature)) == "features/account.yaml:9:41: no"
+    assert str(place_error(marks, FeatureError("seats", None, "purposes", "no"))) == "features/account.yaml:6:5: no"
+    assert place_error(marks, FeatureError("gone", None, None, "no")).file == "views/"
+    offer = place_expression_error(marks, "offers", "seats_10", ("requires",), ExpressionError("no", 1, 15))
+    assert str(offer) == "offers/seats.yaml:9:30: no"
+
+
 STYLES = {
     "plain": "k: aa bb cc\n",
     "plain over lines": "k: aa\n    bb\n  cc\n",
@@ -46,6 +64,8 @@ STYLES = {
     "double over lines": 'k: "aa\n  bb \\\n  cc"\n',
     "double with escapes": 'k: "aa\\tbb\\u0020\\x63c"\n',
     "single": "k: 'aa bb cc'\n",
+    "single with quotes": "k: 'a''b cc'\n",
+    "double with quotes": 'k: "a\\"b cc"\n',
     "literal": "k: | # why\n   aa\n   bb\n\n   cc\n",
     "literal deeper": "k: |2-\n    aa\n   bb\n  cc\n",
     "folded": "k: >-\n  aa\n  bb\n\n  cc\n",

@@ -1,5 +1,6 @@
 """Playbook folders: loaded strictly into documents, with the place of every field and of every problem."""
 
+from opportune.adapters.playbook.compile_errors import place_error, place_expression_error
 from opportune.adapters.playbook.contracts import compile_contract, signal_fields
 from opportune.adapters.playbook.folder import LoadedPlaybook, load
 from opportune.adapters.playbook.marks import Marks
@@ -19,6 +20,8 @@ __all__ = [
     "check_references",
     "compile_contract",
     "load",
+    "place_error",
+    "place_expression_error",
     "sample_folders",
     "scaffold",
     "schema_json",

@@ -84,7 +84,7 @@ class _Reading:
 
     def app(self) -> App | None:
         path = self.root / APP_FILE
-        if not path.is_file():
+        if not path.exists():
             other = next((name for name in ("opportune.yml", "app.yaml") if (self.root / name).is_file()), None)
             fix = f"rename `{other}`" if other else "add it, or run `opportune init` for a new playbook"
             self.note(APP_FILE, f"`{APP_FILE}` is missing: {fix}")
@@ -155,16 +155,25 @@ class _Reading:
         if not path.is_dir():
             return []
         found: list[Path] = []
-        for inner in sorted(path.iterdir(), key=lambda one: one.name):
+        for inner in self.inside(path):
             if inner.name.startswith("."):
                 continue
             if inner.is_dir():
-                if any(one.suffix in SUFFIXES for one in inner.iterdir()):
+                if any(one.suffix in SUFFIXES for one in self.inside(inner)):
                     name = f"{folder}/{inner.name}/"
                     self.note(name, f"folders inside {folder}/ are not read: move its files up to {folder}/")
             elif inner.suffix in SUFFIXES:
                 found.append(inner)
         return found
+
+    def inside(self, folder: Path) -> list[Path]:
+        """What a folder holds, sorted by name; nothing when it cannot be read, which is noted."""
+        try:
+            return sorted(folder.iterdir(), key=lambda one: one.name)
+        except OSError as error:
+            name = folder.relative_to(self.root).as_posix()
+            self.note(f"{name}/", f"the folder cannot be read: {error.strerror or 'check it'}")
+            return []
 
     def read(self, path: Path) -> tuple[Text, Node | None]:
         """The file's nodes; None when it holds nothing that can be used, which is noted."""
@@ -175,14 +184,19 @@ class _Reading:
                 (PlaybookProblem(file, 1, 1, "", f"more than {FILE_COUNT_MAX} files: put documents together"),),
                 self.root,
             )
-        if not path.resolve().is_relative_to(self.root.resolve()):
-            self.note(file, "this link leads out of the playbook: copy the file instead")
-            return Text(file, "", (0,)), None
         try:
-            with path.open("rb") as stream:
-                content = stream.read(FILE_BYTES_MAX + 1)
-        except OSError as error:
-            self.note(file, f"the file cannot be read: {error.strerror or 'check it'}")
+            if not path.resolve().is_relative_to(self.root.resolve()):
+                reason = "this link leads out of the playbook: copy the file instead"
+            elif not path.is_file():
+                reason = "this is not a file: remove or rename it"
+            else:
+                with path.open("rb") as stream:
+                    content = stream.read(FILE_BYTES_MAX + 1)
+                reason = ""
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
+            reason = f"the file cannot be read: {getattr(error, 'strerror', None) or 'check it'}"
+        if reason:
+            self.note(file, reason)
             return Text(file, "", (0,)), None
         text, node, problems = read(file, content)
         self.problems.extend(problems)
@@ -193,7 +207,7 @@ class _Reading:
     def strangers(self) -> None:
         """Note folders whose name is nearly one that is read: their files would be left out silently."""
         names = [one.folder for one in COLLECTIONS]
-        for path in sorted(self.root.iterdir()):
+        for path in self.inside(self.root):
             nearest = closest(path.name, names)
             absent = nearest is not None and not (self.root / nearest).is_dir()
             if path.is_dir() and path.name not in names and absent:
