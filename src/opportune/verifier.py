@@ -369,13 +369,11 @@ def _old_root(log: _Log, rows: list[Hashes], size: int) -> bytes:
     return _root(edges)
 
 
-def _check_pinned(log: _Log, root: bytes, rows: list[Hashes], old: tuple[int, bytes]) -> Finding | None:
+def _check_pinned(log: _Log, rows: list[Hashes], old: tuple[int, bytes]) -> Finding | None:
     size, old_root = old
     if size > log.size:
         what = f"rollback: the log has {log.size} entries, the pinned checkpoint already had {size}"
         return Finding("checkpoint", None, what)
-    if size == log.size and old_root != root:
-        return Finding("checkpoint", None, f"fork: another root was signed for the same {size} entries")
     if _old_root(log, rows, size) != old_root:
         what = f"fork: the first {size} entries are not those of the pinned checkpoint"
         return Finding("checkpoint", None, what)
@@ -444,7 +442,7 @@ def verify_log(folder: Path | str, vkey: str, *, pinned: bytes | None = None) ->
         except _RefusalError as error:
             findings.append(Finding("pinned checkpoint", None, str(error)))
         else:
-            contradiction = _check_pinned(log, root, audit.true_rows, old)
+            contradiction = _check_pinned(log, audit.true_rows, old)
             findings += [contradiction] if contradiction else []
     others: dict[str, list[str]] = {"unsigned": [], "stray": []}
     for kind, name, what in _other_files(log):

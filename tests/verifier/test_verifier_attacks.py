@@ -180,6 +180,15 @@ def test_bit_flip_in_the_checkpoint(original: Path, tmp_path: Path, seed: int) -
     assert copy.report().size == 0
 
 
+def test_a_signature_has_one_spelling(victim: Victim) -> None:
+    """Two bits of the last base64 character carry nothing; changing them is noticed all the same."""
+    note = victim.read("checkpoint")
+    victim.write("checkpoint", note[:-3] + bytes([note[-3] + 1]) + b"=\n")
+
+    assert first(victim.report()) == ("checkpoint", None)
+    assert "one spelling" in str(victim.report().first)
+
+
 EDITS: dict[str, Callable[[list[bytes], int], list[bytes]]] = {
     "insert": lambda entries, at: [*entries[:at], b"{}", *entries[at:]],
     "delete": lambda entries, at: [*entries[:at], *entries[at + 1 :]],
@@ -382,6 +391,14 @@ def test_proof_with_other_hashes(original: Path, kind: str) -> None:
     }[kind]
 
     assert not verify_proof(b"\n".join(changed), ALL[123], VKEY).ok
+
+
+def test_the_last_entry_does_not_pass_for_one_after_it(original: Path) -> None:
+    proof = TileLog(original, ORIGIN, KEY).proof(SIZE - 1)
+    beyond = proof.replace(f"index {SIZE - 1}".encode(), f"index {SIZE}".encode())
+
+    assert verify_proof(proof, ALL[SIZE - 1], VKEY).ok
+    assert "beyond" in str(verify_proof(beyond, ALL[SIZE - 1], VKEY).first)
 
 
 def test_an_inner_node_does_not_pass_for_an_entry(tmp_path: Path) -> None:

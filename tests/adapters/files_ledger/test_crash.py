@@ -28,7 +28,7 @@ class FailingDisk(Disk):
     """A disk on which the n-th operation fails, and which after a power cut forgets what was not synced.
 
     `forget(rng)` undoes, as a file system may, what no fsync has made durable: content of files written,
-    names of files renamed, each with probability one half.
+    names of files renamed and of folders made, each with probability one half.
     """
 
     def __init__(self, fails_at: int, error: type[BaseException]) -> None:
@@ -36,6 +36,7 @@ class FailingDisk(Disk):
         self.error = error
         self.unsynced_bytes: set[Path] = set()
         self.unsynced_names: list[tuple[Path, Path, bytes | None]] = []
+        self.unsynced_folders: set[Path] = set()
 
     def _operation(self) -> None:
         self.left -= 1
@@ -45,6 +46,7 @@ class FailingDisk(Disk):
     def make_folder(self, path: Path) -> None:
         self._operation()
         super().make_folder(path)
+        self.unsynced_folders.add(path)
 
     def write(self, path: Path, data: bytes) -> None:
         self.unsynced_bytes.add(path)
@@ -60,6 +62,7 @@ class FailingDisk(Disk):
         super().sync(path)
         self.unsynced_bytes.discard(path)
         self.unsynced_names = [names for names in self.unsynced_names if names[1].parent != path]
+        self.unsynced_folders = {folder for folder in self.unsynced_folders if folder.parent != path}
 
     def sync_all(self, paths: Sequence[Path]) -> None:
         for path in paths:
@@ -85,6 +88,9 @@ class FailingDisk(Disk):
         for path in self.unsynced_bytes:
             if path.exists() and rng.random() < 0.5:
                 path.write_bytes(b"")
+        for folder in sorted(self.unsynced_folders):
+            if rng.random() < 0.5:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def source(size: int) -> Callable[[int, int], Sequence[bytes]]:
@@ -140,6 +146,18 @@ def test_input_output_error_at_every_operation(tmp_path: Path, step: int) -> Non
 
         assert log.publish(source(900)).size == 900
         assert verify_log(folder, log.vkey).first is None
+
+
+def test_a_finished_publication_survives_every_power_cut(tmp_path: Path) -> None:
+    for seed in range(20):
+        folder = tmp_path / str(seed)
+        disk = FailingDisk(0, Died)
+        log = grown(folder, (300, 800), disk)
+        disk.forget(random.Random(seed))
+
+        assert verify_log(folder, log.vkey).size == 800
+        assert verify_log(folder, log.vkey).first is None
+        assert disk.unsynced_folders == set()
 
 
 def test_what_was_signed_is_remembered_before_it_is_published(tmp_path: Path) -> None:

@@ -164,6 +164,16 @@ def test_damaged_edge_tiles_are_rebuilt_from_the_source(log: TileLog, tmp_path: 
     assert files(folder) == whole
 
 
+@pytest.mark.parametrize("name", ["tile/0/257.p/208", "tile/1/001.p/1", "tile/2/000.p/1"])
+def test_an_altered_edge_tile_is_never_built_on(log: TileLog, tmp_path: Path, name: str) -> None:
+    log.publish(source(66_000))
+    whole = files(folder_of(tmp_path))
+    (folder_of(tmp_path) / name).write_bytes(bytes(len(whole[name])))
+
+    TileLog(folder_of(tmp_path), ORIGIN, KEY).publish(source(66_000))
+    assert files(folder_of(tmp_path)) == whole
+
+
 def test_repair_writes_everything_anew(log: TileLog, tmp_path: Path) -> None:
     log.publish(source(1_000))
     whole = files(folder_of(tmp_path))

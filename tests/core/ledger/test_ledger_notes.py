@@ -73,6 +73,14 @@ def test_no_bit_of_a_checkpoint_can_be_flipped(bit: int) -> None:
         open_checkpoint(bytes(flipped), TRUSTED)
 
 
+def test_a_signature_has_one_spelling() -> None:
+    """The last character before the padding has two spare bits: base64 that decodes alike is refused."""
+    changed = NOTE[:-3] + bytes([NOTE[-3] + 1]) + b"=\n"
+
+    with pytest.raises(LedgerError, match="not canonical"):
+        open_checkpoint(changed, TRUSTED)
+
+
 SIGNED = NOTE.decode().rpartition("\n\n")[2]
 
 
