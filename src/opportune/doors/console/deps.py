@@ -1,0 +1,37 @@
+"""What the console needs from whoever mounts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from opportune.core.decisions.brain import Brain
+from opportune.doors.console.sessions import Sessions
+from opportune.ports import Clock, Ledger, Pulse, Records
+
+
+def nothing_degraded() -> Sequence[tuple[str, str]]:
+    return ()
+
+
+def never() -> bool:
+    return False
+
+
+class ConsoleDeps(msgspec.Struct, frozen=True):
+    """Ports and settings. `brain` gives the live release's brain and `brain_of` that of a release by its hash;
+    both raise LookupError when there is none. `degraded` lists (component, what is wrong) of the process.
+    `stopping` ends open streams within one beat, so that a server can shut down."""
+
+    records: Records
+    ledger: Ledger
+    pulse: Pulse
+    clock: Clock
+    brain: Callable[[], Brain]
+    brain_of: Callable[[str], Brain]
+    sessions: Sessions
+    degraded: Callable[[], Sequence[tuple[str, str]]] = nothing_degraded
+    stopping: Callable[[], bool] = never
+    stream_every_ms: int = 1_000
+    streams_max: int = 32
