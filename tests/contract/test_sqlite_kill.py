@@ -48,7 +48,8 @@ def rounds(path: Path, seeds: range) -> None:
 
 def assert_counters_are_rows(records: SqliteRecords, path: Path) -> None:
     with sqlite3.connect(path) as other:
-        rows = {name: other.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for name, table in TABLES.items()}
+        counted = {name: f"SELECT count(*) FROM {table}" for name, table in TABLES.items()}
+        rows = {name: other.execute(sql).fetchone()[0] for name, sql in counted.items()}
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     other.close()
     assert {name: records.counts()[name] for name in TABLES} == rows

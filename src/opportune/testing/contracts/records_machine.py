@@ -1,4 +1,4 @@
-"""Two stores told the same random story must end with the same picture: hypothesis looks for the story that parts them."""
+"""Two stores told the same random story must show the same: hypothesis looks for a story that parts them."""
 
 from __future__ import annotations
 
