@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 
 from opportune.adapters.playbook import load
-from opportune.core.customers import Account, Person
+from opportune.core.customers import Account, Consent, Person
 from opportune.core.decisions.kernel import run
 from opportune.core.decisions.records import Asked, Result, Seen
 from opportune.core.decisions.snapshot import local_minute, see
@@ -20,12 +22,14 @@ from opportune.core.playbook import Exploration, Scenario
 from opportune.core.policies.checks import lint, run_policy_tests
 from opportune.core.releases import Release, compile_release, encode_manifest, variables_of
 from opportune.core.signals import Draft, check, parse_time_ms
+from opportune.core.sources import cel_type, compile_source, drafts, locate
 from opportune.flows.ingest import fold
 from opportune.testing.world import World
 from opportune.testing.world.events import Event
 
 SAMPLE = Path(__file__).parents[2] / "samples/saas"
 END_MS = 1_795_478_400_000
+RAVENSTACK = Path("/work/shared/data/ravenstack_saas")
 
 
 class Calm:
@@ -99,7 +103,10 @@ class Mirror:
 
     def take(self, event: Event) -> None:
         fields = {key: event.get(key) for key in ("source", "id", "type", "time", "subject", "account", "data")}
-        checked = check(Draft(**fields), self.release.contracts, END_MS + 86_400_000)
+        self.take_draft(Draft(**fields))
+
+    def take_draft(self, draft: Draft) -> None:
+        checked = check(draft, self.release.contracts, END_MS + 86_400_000)
         assert checked.problems == ()
         signal = checked.signal
         assert signal is not None
@@ -158,3 +165,49 @@ def test_the_features_agree_with_the_true_situation() -> None:
         for name in ("usage_trend", "api_calls_7d", "features_used_28d", "pricing_views_7d"):
             assert seen[name] == pytest.approx(getattr(true, name)), name
         assert {addon for addon in ("analytics", "sso", "support") if seen[f"has_{addon}"]} == true.addons
+
+
+@pytest.mark.skipif(not RAVENSTACK.exists(), reason="the RavenStack files are not here")
+def test_ravenstack_gets_no_offer_without_consent_and_sensible_ones_with_it(release: Release) -> None:
+    mirror, at_ms = Mirror(release), parse_time_ms("2024-12-31T10:00:00Z")
+    for draft in ravenstack_drafts(release):
+        mirror.take_draft(draft)
+    channels = ("email", "agent_desk")
+    given = {f"marketing/{channel}": Consent("given", 0, "test") for channel in channels}
+    without: Counter[str] = Counter()
+    offered: Counter[str | None] = Counter()
+    for person in mirror.people.values():
+        account = mirror.accounts[person.id]
+        asked = Asked(person.id, "renewal.approaching", channels, {"days_left": 20})
+        for one in (person, msgspec.structs.replace(person, consents=given)):
+            seen = see(release.brain, one, account, channels, at_ms)
+            result = run(release.brain, asked, seen, "01940000-0000-7000-8000-000000000000", Calm())
+            if one is person:
+                without[result.reason] += 1
+                assert "consent.marketing" in {rule for _, rule, _ in result.stages}
+            else:
+                offered[result.offer] += 1
+    assert without == {"NO_CONSENT": 500}
+    assert offered["plan_business"] > 50
+    assert offered["annual_switch"] > 50
+    assert offered["seats_10"] == offered["seats_25"] == 0  # nobody counted the seats
+
+
+def ravenstack_drafts(release: Release) -> Iterator[Draft]:
+    source = release.playbook.sources[0]
+    connection = duckdb.connect()
+    columns = {}
+    for table, file in locate(source, [path.name for path in RAVENSTACK.iterdir()]).items():
+        connection.execute(f"CREATE VIEW \"{table}\" AS SELECT * FROM '{RAVENSTACK / file}'")
+        described = connection.execute(f'DESCRIBE "{table}"').fetchall()
+        columns[table] = {row[0]: cel_type(row[1]) for row in described}
+
+    def rows(sql: str) -> Iterator[dict[str, Any]]:
+        found = connection.cursor().execute(sql)
+        names = [column[0] for column in found.description or ()]
+        for row in found.fetchall():
+            yield dict(zip(names, row, strict=True))
+
+    for drafted in drafts(compile_source(source, columns), rows):
+        assert drafted.problems == ()
+        yield drafted.draft
