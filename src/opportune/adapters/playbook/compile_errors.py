@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from opportune.adapters.playbook.marks import Marks
-from opportune.adapters.playbook.problems import PlaybookProblem, dotted
+from opportune.adapters.playbook.problems import PlaybookProblem
 from opportune.core.expressions import ExpressionError
 from opportune.core.features import FeatureError
 from opportune.core.policies import PolicyError
+from opportune.core.wording import dotted
 
 
 def place_error(marks: Marks, error: PolicyError | FeatureError) -> PlaybookProblem:

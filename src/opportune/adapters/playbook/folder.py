@@ -10,7 +10,7 @@ import msgspec
 
 from opportune.adapters.playbook.marks import Located, Marks
 from opportune.adapters.playbook.nodes import FILE_BYTES_MAX, Entries, Entry, Items, Node, Text, read
-from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem, closest, dotted, listed, quoted
+from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem
 from opportune.adapters.playbook.references import ReferenceProblem, check_references, documents_of
 from opportune.adapters.playbook.shapes import convert
 from opportune.core.catalog import Channel, Offer
@@ -18,6 +18,7 @@ from opportune.core.features import FeatureView
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract
+from opportune.core.wording import closest, dotted, listed, quoted
 
 APP_FILE = "opportune.yaml"
 FILE_COUNT_MAX = 2000

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import msgspec
 
 from opportune.adapters.playbook.nodes import Entry, Node, Scalar, Text
-from opportune.adapters.playbook.problems import Place, PlaybookProblem, dotted
+from opportune.adapters.playbook.problems import Place, PlaybookProblem
 from opportune.adapters.playbook.shapes import child
+from opportune.core.wording import dotted
 
 _ESCAPE_DIGITS = {"x": 2, "u": 4, "U": 8}
 

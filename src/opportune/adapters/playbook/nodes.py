@@ -21,7 +21,8 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from opportune.adapters.playbook.problems import Place, PlaybookProblem, quoted
+from opportune.adapters.playbook.problems import Place, PlaybookProblem
+from opportune.core.wording import quoted
 
 FILE_BYTES_MAX = 1 << 20
 DEPTH_MAX = 32

@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
-from opportune.adapters.playbook.contracts import schema_problems
-from opportune.adapters.playbook.problems import closest, listed, quoted
 from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
+from opportune.core.contracts import schema_problems
 from opportune.core.durations import parse_duration_ms
 from opportune.core.features import FeatureView
 from opportune.core.features.documents import duration_ms
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract, parse_time_ms
+from opportune.core.wording import closest, listed, quoted
 
 HOLDOUT_SHARE_MAX = 0.5
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import opportune
 from opportune.adapters.playbook.folder import APP_FILE, COLLECTIONS, SUFFIXES
-from opportune.adapters.playbook.problems import closest, listed
 from opportune.adapters.playbook.schemas import SCHEMA_FOLDER, write_schemas
+from opportune.core.wording import closest, listed
 
 _LANGUAGE_SERVER = "# yaml-language-server: $schema="
 _NEVER_COPIED = ("__pycache__", ".opportune", SCHEMA_FOLDER)

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from opportune.adapters.playbook.contracts import DIALECT
 from opportune.adapters.playbook.folder import COLLECTIONS
-from opportune.adapters.playbook.problems import closest
+from opportune.core.contracts import DIALECT
 from opportune.core.playbook import App
+from opportune.core.wording import closest
 
 SCHEMA_FOLDER = ".schema"
 SCHEMA_NAMES = ("app", *(one.key for one in COLLECTIONS))

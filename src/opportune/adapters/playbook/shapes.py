@@ -13,7 +13,8 @@ import msgspec
 from msgspec import inspect
 
 from opportune.adapters.playbook.nodes import Entries, Entry, Items, Node, Scalar, Text, plain_value
-from opportune.adapters.playbook.problems import PlaybookProblem, closest, dotted, listed, quoted
+from opportune.adapters.playbook.problems import PlaybookProblem
+from opportune.core.wording import closest, dotted, listed, quoted
 
 Path = tuple[str | int, ...]
 T = TypeVar("T")

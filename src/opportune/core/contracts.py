@@ -9,8 +9,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from opportune.adapters.playbook.problems import closest, dotted, listed, quoted
 from opportune.core.signals import CompiledContract, SignalContract
+from opportune.core.wording import closest, dotted, listed, quoted
 
 PROBLEM_COUNT_MAX = 5
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
