@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -283,8 +283,8 @@ class Pulse(Protocol):
 
     def window(self, now_ms: int, seconds: int = 60) -> PulseWindow: ...
 
-    def took(self, decision_id: str) -> tuple[int, int] | None:
-        """(total, store) in µs of a decision that is still in the ring."""
+    def took(self, decision_ids: Collection[str]) -> Mapping[str, tuple[int, int]]:
+        """(total, store) in µs of those of these decisions that are still in the ring."""
 
 
 class TableReader(Protocol):

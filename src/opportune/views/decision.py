@@ -135,7 +135,7 @@ def decision_view(
         brain: Brain | None = brain_of(stored.release)
     except LookupError:
         brain = None
-    took = pulse.took(id_)
+    took = pulse.took((id_,)).get(id_)
     return DecisionView(
         **_who_and_what(stored, record, brain),
         live=records.live() == stored.release,

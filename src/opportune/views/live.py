@@ -18,7 +18,8 @@ BUDGET_MS = 50
 
 
 class DecisionRow(msgspec.Struct, frozen=True):
-    """One line of the list of decisions."""
+    """One line of the list of decisions. `total_us` is what the record measured, up to the write; `whole_us` the
+    whole of it, while the pulse remembers."""
 
     id: str
     at_ms: int
@@ -33,6 +34,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     channel: str | None
     value: float
     total_us: int
+    whole_us: int | None
     budget_ms: int
     degraded: tuple[str, ...]
 
@@ -105,7 +107,7 @@ def live_view(
     now_ms = clock.now_ms()
     counts = records.counts()
     window = pulse.window(now_ms)
-    rows = live_rows(records, brain, disposition=disposition, customer=customer, last=last)
+    rows = live_rows(records, pulse, brain, disposition=disposition, customer=customer, last=last)
     return LiveView(
         now_ms=now_ms,
         project=None if brain is None else brain.app.project,
@@ -130,6 +132,7 @@ def live_view(
 
 def live_rows(
     records: Records,
+    pulse: Pulse,
     brain: Brain | None,
     *,
     disposition: str | None = None,
@@ -142,10 +145,14 @@ def live_rows(
         titles = {candidate.offer.offer: candidate.offer.title for candidate in brain.candidates}
     moments = {} if brain is None else brain.moments
     found = records.decisions(last, disposition=disposition, customer=customer)
-    return tuple(_row(one, titles, {id_: moment.title for id_, moment in moments.items()}) for one in found)
+    took = pulse.took([one.id for one in found])
+    names = {id_: moment.title for id_, moment in moments.items()}
+    return tuple(_row(one, titles, names, took.get(one.id)) for one in found)
 
 
-def _row(decision: StoredDecision, titles: Mapping[str, str], moments: Mapping[str, str]) -> DecisionRow:
+def _row(
+    decision: StoredDecision, titles: Mapping[str, str], moments: Mapping[str, str], took: tuple[int, int] | None
+) -> DecisionRow:
     glimpse = _GLIMPSE.decode(decision.record)
     offer, channel = decision.offer, decision.channel
     if offer is None and glimpse.result.would is not None:
@@ -164,6 +171,7 @@ def _row(decision: StoredDecision, titles: Mapping[str, str], moments: Mapping[s
         channel=channel,
         value=glimpse.result.value,
         total_us=decision.total_us,
+        whole_us=None if took is None else took[0],
         budget_ms=glimpse.asked.budget_ms,
         degraded=glimpse.result.degraded,
     )

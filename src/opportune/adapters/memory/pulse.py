@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from opportune.ports import PulseWindow
 
@@ -52,11 +52,9 @@ class MemoryPulse:
             strip=tuple((count, slowest) for count, slowest in strip),
         )
 
-    def took(self, decision_id: str) -> tuple[int, int] | None:
-        for _, total_us, _, known, store_us in reversed(self._copy()):
-            if known == decision_id:
-                return total_us, store_us
-        return None
+    def took(self, decision_ids: Collection[str]) -> Mapping[str, tuple[int, int]]:
+        wanted = frozenset(decision_ids)
+        return {id_: (total_us, store_us) for _, total_us, _, id_, store_us in self._copy() if id_ in wanted}
 
     def _copy(self) -> list[_Beat]:
         while True:
