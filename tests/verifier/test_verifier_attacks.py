@@ -138,6 +138,15 @@ def test_bit_flip_in_an_entry(victim: Victim, number: int) -> None:
     assert len(victim.report().findings) == 1
 
 
+@pytest.mark.parametrize("number", [0, 100, 255, 256])
+def test_bit_flip_in_an_entry_under_two_levels_of_tiles(wide_victim: Victim, number: int) -> None:
+    wide_victim.flip(bundle_name(number), random.Random(number), 2, 9)
+
+    assert [(found.file, found.index) for found in wide_victim.report().findings] == [
+        (bundle_name(number), number * 256)
+    ]
+
+
 @pytest.mark.parametrize("number", numbers())
 def test_bit_flip_in_the_length_of_an_entry(victim: Victim, number: int) -> None:
     rng, name = random.Random(number), bundle_name(number)
