@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -156,3 +157,52 @@ def test_levers_equal_the_exact_ones(
 
     assert unordered(compiled.judge_exactly(request, channel, 0)) == unordered(verdicts)
     assert all(value - value == 0.0 for _, _, value in verdicts.levers)
+
+
+EDGES: dict[str, list[Any]] = {
+    "offer.price": [0.0, -0.0, 1.0, 10.0, 20.0, float("inf"), 0.7],
+    "offer.seats": [0, 1, 2, 3, 2**63 - 1],
+    "offer.since": [0, 1000, 2000],
+    "offer.kind": ["", "a", "b", "pro"],
+}
+PARTNERS = {"offer.price": "ratio", "offer.seats": "seats", "offer.since": "now", "offer.kind": "plan"}
+
+
+@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("operator", ["<", "<=", ">", ">=", "==", "!="])
+def test_comparisons_hold_at_every_edge(name: str, operator: str) -> None:
+    """Both ways round, at, between and beyond the candidates' values, and for what is no number."""
+    rows = [*EDGES[name], None]
+    columns = {v.name: (None,) * len(rows) for v in VARIABLES if v.kind == "candidate"} | {name: tuple(rows)}
+    table = CandidateTable(tuple(map(str, range(len(rows)))), columns, ("app",) * len(rows))
+    texts = [f"{name} {operator} {PARTNERS[name]}", f"{PARTNERS[name]} {operator} {name}"]
+    compiled = compile_policies([policy(n, text, None) for n, text in enumerate(texts)], VARIABLES, table)
+    beyond: list[Any] = [float("nan"), float("-inf"), 5.0] if name == "offer.price" else []
+    for value in EDGES[name] + beyond:
+        request = {PARTNERS[name]: value}
+        verdicts = compiled.judge(request, {}, 0)
+        failed = {number: mask for number, mask, _ in verdicts.failed}
+        for number, text in enumerate(texts):
+            assert one_by_one(text, table, request, {}) == (verdicts.hits[number], failed[number]), (text, value)
+        assert unordered(compiled.judge_exactly(request, {}, 0)) == unordered(verdicts)
+
+
+@pytest.mark.parametrize("price", [10.0, None])
+@pytest.mark.parametrize("answers", [(True, False), (False, True), (True, True), (False, False)])
+def test_a_candidate_without_a_value_is_absorbed_on_the_fast_path(price: float | None, answers: Any) -> None:
+    """Some candidates have no price: && and || and !, with a part that decides on either side."""
+    columns = {v.name: (None, None) for v in VARIABLES if v.kind == "candidate"}
+    columns |= {"offer.price": (5.0, price), "offer.bundle": (True, None), "offer.kind": ("a", "b")}  # type: ignore[dict-item]
+    table = CandidateTable(("x", "y"), columns, ("app", "app"))
+    atoms = ["offer.price > ratio", "offer.bundle", "trial", "offer.kind == plan", "consent.status == 'granted'"]
+    texts = [f"{a} {o} {b}" for a in atoms for b in atoms for o in ("&&", "||")]
+    texts += [f"!({text})" for text in texts] + [f"({a} ? {b} : trial)" for a in atoms for b in atoms]
+    compiled = compile_policies([policy(n, text, None) for n, text in enumerate(texts)], VARIABLES, table)
+    request = {"ratio": 7.0, "trial": answers[0], "plan": "b" if answers[1] else "z"}
+    channel = {"consent.status": {"app": "granted" if answers[1] else "refused"}}
+    verdicts = compiled.judge(request, channel, 0)
+    failed = {compiled.policies[number].id: mask for number, mask, _ in verdicts.failed}
+    for rule, hits in zip(compiled.policies, verdicts.hits, strict=True):
+        expected = one_by_one(rule.when, table, request, channel)
+
+        assert expected == (hits, failed.get(rule.id, 0)), rule.when

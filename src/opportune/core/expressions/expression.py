@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from . import generate
+from .errors import EvaluationError
 from .evaluate import value_of
 from .nodes import Node, free_names
 from .values import plain
@@ -33,7 +34,7 @@ class Expression:
         try:
             return plain(value_of(self.root, values, {}))
         except RecursionError:
-            raise ValueError("the values are nested too deeply") from None
+            raise EvaluationError("the values are nested too deeply") from None
 
     def function(self, parameters: Sequence[str]) -> Callable[..., object]:
         """Return a function of these positional variables that answers as `evaluate` does, faster."""
