@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import msgspec
 import pytest
 
+from opportune.adapters.duckdb.tables import DuckTables
 from opportune.adapters.playbook import load
 from opportune.core.customers import Account, Consent, Person
 from opportune.core.decisions.kernel import run
@@ -22,7 +22,7 @@ from opportune.core.playbook import Exploration, Scenario
 from opportune.core.policies.checks import lint, run_policy_tests
 from opportune.core.releases import Release, compile_release, encode_manifest, variables_of
 from opportune.core.signals import Draft, check, parse_time_ms
-from opportune.core.sources import cel_type, compile_source, drafts, locate
+from opportune.core.sources import columns_of, compile_source, drafts, locate
 from opportune.flows.ingest import fold
 from opportune.testing.world import World
 from opportune.testing.world.events import Event
@@ -194,20 +194,13 @@ def test_ravenstack_gets_no_offer_without_consent_and_sensible_ones_with_it(rele
 
 
 def ravenstack_drafts(release: Release) -> Iterator[Draft]:
-    source = release.playbook.sources[0]
-    connection = duckdb.connect()
-    columns = {}
-    for table, file in locate(source, [path.name for path in RAVENSTACK.iterdir()]).items():
-        connection.execute(f"CREATE VIEW \"{table}\" AS SELECT * FROM '{RAVENSTACK / file}'")
-        described = connection.execute(f'DESCRIBE "{table}"').fetchall()
-        columns[table] = {row[0]: cel_type(row[1]) for row in described}
+    source, reader = release.playbook.sources[0], DuckTables()
+    found = locate(source, [path.name for path in RAVENSTACK.iterdir()])
+    files = {table: str(RAVENSTACK / file) for table, file in found.items()}
 
     def rows(sql: str) -> Iterator[dict[str, Any]]:
-        found = connection.cursor().execute(sql)
-        names = [column[0] for column in found.description or ()]
-        for row in found.fetchall():
-            yield dict(zip(names, row, strict=True))
+        return reader.rows(sql, files)
 
-    for drafted in drafts(compile_source(source, columns), rows):
+    for drafted in drafts(compile_source(source, columns_of(files, rows)), rows):
         assert drafted.problems == ()
         yield drafted.draft

@@ -105,6 +105,14 @@ def locate(source: Source, names: Collection[str]) -> dict[str, str]:
     return found
 
 
+def columns_of(tables: Iterable[str], rows: Rows) -> dict[str, dict[str, str]]:
+    """Table -> column -> CEL type, as the reader behind `rows` describes them."""
+    return {
+        table: {row["column_name"]: cel_type(row["column_type"]) for row in rows(f"DESCRIBE {_quoted(table)}")}
+        for table in tables
+    }
+
+
 def compile_source(source: Source, columns_by_table: Mapping[str, Mapping[str, str]]) -> CompiledSource:
     """Checks every mapping against the columns that are there (table -> column -> CEL type, see `cel_type`).
 

@@ -12,8 +12,18 @@ import msgspec
 import pytest
 from ruamel.yaml import YAML
 
+from opportune.adapters.duckdb.tables import DuckTables
 from opportune.core.playbook import Source
-from opportune.core.sources import CompiledSource, Drafted, SourceError, cel_type, compile_source, drafts, locate
+from opportune.core.sources import (
+    CompiledSource,
+    Drafted,
+    SourceError,
+    cel_type,
+    columns_of,
+    compile_source,
+    drafts,
+    locate,
+)
 
 SAMPLE = Path(__file__).parents[3] / "samples/saas/sources/ravenstack.yaml"
 RAVENSTACK = Path("/work/shared/data/ravenstack_saas")
@@ -170,8 +180,15 @@ needs_ravenstack = pytest.mark.skipif(not RAVENSTACK.exists(), reason="the Raven
 
 @pytest.fixture(scope="module")
 def everything() -> list[Drafted]:
-    tables = Tables()
-    return list(drafts(raven(tables), tables.rows))
+    """Read as the product reads it: by the DuckDB adapter."""
+    what, reader = ravenstack(), DuckTables()
+    found = locate(what, [path.name for path in RAVENSTACK.iterdir()])
+    files = {table: str(RAVENSTACK / file) for table, file in found.items()}
+
+    def rows(sql: str) -> Iterator[dict[str, Any]]:
+        return reader.rows(sql, files)
+
+    return list(drafts(compile_source(what, columns_of(files, rows)), rows))
 
 
 @needs_ravenstack
@@ -231,3 +248,21 @@ def test_consents_of_ones_own_come_along(tmp_path: Path) -> None:
         ("consent.withdrawn", "2024-12-01T09:00:00.000Z", "A-2e4581"),
     ]
     assert said[0].data == {"purpose": "marketing", "channels": ["email"]}
+
+
+def test_times_with_a_zone_are_read_as_the_instant_they_name(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(
+        "id,at,shop\na,2026-01-01T00:00:00+02:00,1\nb,2025-12-31T23:00:00Z,2\nc,2026-01-01T00:00:00+00:00,3\n"
+    )
+    reader, files = DuckTables(), {"orders": str(tmp_path / "orders.csv")}
+
+    def rows(sql: str) -> Iterator[dict[str, Any]]:
+        return reader.rows(sql, files)
+
+    what = source(MAPPING, optional=("shops",))
+    found = list(drafts(compile_source(what, columns_of(files, rows)), rows))
+    assert [(drafted.draft.id, drafted.draft.time) for drafted in found] == [
+        ("a", "2025-12-31T22:00:00.000Z"),
+        ("b", "2025-12-31T23:00:00.000Z"),
+        ("c", "2026-01-01T00:00:00.000Z"),
+    ]
