@@ -6,8 +6,9 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 from opportune.adapters.sqlite import queries, rows
+from opportune.adapters.sqlite.checkpoint import Checkpoints
 from opportune.adapters.sqlite.committed import Committed
-from opportune.adapters.sqlite.file import Ownership, Readers, open_for_writing
+from opportune.adapters.sqlite.file import Ownership, Readers, open_beside, open_for_writing
 from opportune.adapters.sqlite.schema import migrate
 from opportune.adapters.sqlite.writer import Unit, Writer
 from opportune.core.customers import Account, Person
@@ -56,7 +57,8 @@ class SqliteRecords(Records):
         except BaseException:
             self._ownership.release()
             raise
-        self._writer = Writer(self._connection, committed, linger_ms, queue_max)
+        self._checkpoints = Checkpoints(open_beside(path))
+        self._writer = Writer(self._connection, committed, self._checkpoints, linger_ms, queue_max)
         # Bound once: these two are on every decision's path.
         self._person = committed.people.get
         self._account = committed.accounts.get
@@ -163,6 +165,7 @@ class SqliteRecords(Records):
     def close(self) -> None:
         """Finishes the units that wait, then gives the file back."""
         self._writer.close()
+        self._checkpoints.close()
         self._readers.close()
         self._connection.close()
         self._ownership.release()

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from opportune.adapters.sqlite import queries, rows
+from opportune.adapters.sqlite.checkpoint import Checkpoints
 from opportune.adapters.sqlite.committed import Committed
 from opportune.adapters.sqlite.queries import Write
 from opportune.ports import StoreBroken, StoreFull, Transaction
@@ -39,9 +40,15 @@ class Writer:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, committed: Committed, linger_ms: float, queue_max: int
+        self,
+        connection: sqlite3.Connection,
+        committed: Committed,
+        checkpoints: Checkpoints,
+        linger_ms: float,
+        queue_max: int,
     ) -> None:
         self._connection = connection
+        self._checkpoints = checkpoints
         self._committed = committed
         self._linger_s = linger_ms / 1000
         self._queue_max = queue_max
@@ -82,6 +89,7 @@ class Writer:
             units, more = self._next_group()
             if units:
                 self._process(units)
+                self._tend()
 
     def _next_group(self) -> tuple[list[Unit], bool]:
         """All units that wait, at least one; False with them once the last one was taken."""
@@ -127,6 +135,13 @@ class Writer:
                     self._process([unit])
                 return
         _tell(units, results)
+
+    def _tend(self) -> None:
+        if self._broken is None:
+            try:
+                self._checkpoints.tend(self._connection)
+            except sqlite3.Error as error:
+                self._break(error)
 
     def _commit(self, units: list[Unit]) -> list[Any]:
         """What became of each unit, once all that were kept are durable."""
