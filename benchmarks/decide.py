@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 import uvicorn
+import uvloop
 
 from benchmarks import load, synthetic
 from opportune.core.decisions.questions import Question, Who
@@ -63,18 +64,14 @@ def serve(folder: str, port: int, ready: Any) -> None:  # noqa: ANN401
     """The server process: the same application as `opportune serve`, and the bare handler in front."""
     region = prepare(Path(folder))
     app = bare(build_app(lambda: region, Keyring({"bench": ALL_SCOPES})))
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_level="error", access_log=False, lifespan="off", loop="uvloop")
-    )
+    config = uvicorn.Config(app, port=port, log_level="error", access_log=False, lifespan="off", loop="none")
+    server = uvicorn.Server(config)
 
-    async def main() -> None:
+    async def run() -> None:
         asyncio.get_running_loop().call_later(0.3, ready.set)
         await server.serve()
 
-    server.config.setup_event_loop() if hasattr(server.config, "setup_event_loop") else None
-    import uvloop
-
-    uvloop.run(main())
+    uvloop.run(run())
 
 
 def in_process(region: Region, seconds: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from opportune.core.catalog import Candidate, Offer, candidates_of
 from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms_of
@@ -107,9 +108,10 @@ def compile_brain(
         offers=offers,
         offer_of=tuple(place[candidate.offer.offer] for candidate in candidates),
         priors=tuple(offer.prior for offer in playbook.offers),
-        margins=tuple(float(candidate.offer.margin) for candidate in candidates),
-        costs=tuple(c.offer.contact_cost + c.channel.contact_cost for c in candidates),
-        fatigue=tuple(float(candidate.channel.fatigue_cost) for candidate in candidates),
+        places=np.array([place[candidate.offer.offer] for candidate in candidates], np.int64),
+        margins=np.array([candidate.offer.margin for candidate in candidates], np.float64),
+        costs=np.array([c.offer.contact_cost + c.channel.contact_cost for c in candidates], np.float64),
+        fatigue=np.array([candidate.channel.fatigue_cost for candidate in candidates], np.float64),
         windows=tuple(_window(candidate.offer) for candidate in candidates),
         channels={channel.channel: channel for channel in playbook.channels},
         channel_masks=_masks([candidate.channel.channel for candidate in candidates]),
@@ -123,6 +125,7 @@ def compile_brain(
         views=views,
         policies=policies,
         rules={rule.id: rule for rule in rules},
+        requirements=frozenset(f"offer.{offer.offer}.requires" for offer in playbook.offers),
         rule_names={rule.id: tuple(sorted(parse(rule.when, types).names)) for rule in rules},
         model=None if card is None else compile_scorecard(card, offers, views.names),
         model_name=None if card is None else f"{card.model}@{card_hash(card)[:12]}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from opportune.core.catalog import Candidate, Channel, Moment, Prior
 from opportune.core.contacts import LimitRule, QuietRule
@@ -14,13 +16,17 @@ from opportune.core.playbook import App
 from opportune.core.policies import CompiledPolicies, Policy
 
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
 class Brain(msgspec.Struct, frozen=True):
     """Everything a decision needs from its release. Masks are bitsets over `candidates`, in their order.
 
     `offers` is the fixed order in which the model scores, `priors` are the owners' beliefs in that order, and
-    `offer_of[i]` is the place of candidate i's offer in it. `margins`, `costs` and `fatigue` are money per
-    candidate. `windows` are (first ms, last ms or None) per candidate. `purposes` are the purposes offers rest on.
-    `rules` and `rule_names` give each policy by id and the names its condition reads, for explanations.
+    `offer_of[i]` is the place of candidate i's offer in it (`places`: the same as an array). `margins`, `costs`
+    and `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per candidate. `purposes` are the purposes offers rest on.
+    `requirements` are the policies that stand for what offers require. `rules` and `rule_names` give each policy by id and the names its condition reads, for explanations.
     """
 
     release: str
@@ -29,9 +35,10 @@ class Brain(msgspec.Struct, frozen=True):
     offers: tuple[str, ...]
     offer_of: tuple[int, ...]
     priors: tuple[Prior, ...]
-    margins: tuple[float, ...]
-    costs: tuple[float, ...]
-    fatigue: tuple[float, ...]
+    places: Ints
+    margins: Floats
+    costs: Floats
+    fatigue: Floats
     windows: tuple[tuple[int, int | None], ...]
     channels: Mapping[str, Channel]
     channel_masks: Mapping[str, int]
@@ -44,6 +51,7 @@ class Brain(msgspec.Struct, frozen=True):
     grant_ttl_ms: Mapping[str, int]
     views: CompiledViews
     policies: CompiledPolicies
+    requirements: frozenset[str]
     rules: Mapping[str, Policy]
     rule_names: Mapping[str, tuple[str, ...]]
     model: CompiledModel | None
@@ -55,6 +63,12 @@ class Brain(msgspec.Struct, frozen=True):
         for channel in channels:
             mask |= self.channel_masks.get(channel, 0)
         return mask
+
+
+def places_of(mask: int, count: int) -> Ints:
+    """`indices` as an array, for many candidates: `count` is how many there are in all."""
+    packed = np.frombuffer(mask.to_bytes((count + 7) // 8, "little"), np.uint8)
+    return np.flatnonzero(np.unpackbits(packed, count=count, bitorder="little"))
 
 
 def indices(mask: int) -> list[int]:

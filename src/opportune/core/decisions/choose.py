@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import erf, sqrt
+from math import erf, fsum, sqrt
 
+import numpy as np
+
+from opportune.core.decisions.brain import Floats
 from opportune.core.playbook import Exploration
 
 
-def probabilities(values: Sequence[float], exploration: Exploration) -> list[float]:
-    """The chance of each candidate, in closed form; `values` includes NO_OFFER's 0.0. Sums to 1.
+def probabilities(values: Floats, exploration: Exploration) -> Floats:
+    """The chance of each candidate, in closed form; `values` includes NO_OFFER's 0.0. Sums to 1 (9 decimals).
 
     Inverse-gap weighting (Abe & Long 1999; SquareCB, Foster & Rakhlin 2020): with K candidates and the best b,
     p_i = 1 / (K + gamma * (v_b - v_i) / value_scale) for i != b, the rest goes to b; then a share `floor` is spread
     evenly. Ties go to the first.
     """
     count = len(values)
-    best = max(range(count), key=values.__getitem__)
+    best = int(values.argmax())
+    chances = np.zeros(count)
     if exploration.method == "off" or count == 1:
-        return [1.0 if index == best else 0.0 for index in range(count)]
-    chances = [0.0] * count
+        chances[best] = 1.0
+        return chances
     if exploration.method == "inverse_gap":
-        scale = exploration.gamma / exploration.value_scale
-        top = values[best]
-        chances = [1.0 / (count + scale * (top - value)) for value in values]
+        gaps = values[best] - values
+        chances = 1.0 / (count + gaps * (exploration.gamma / exploration.value_scale))
         chances[best] = 0.0
-    chances[best] = 1.0 - sum(chances)
-    even = exploration.floor / count
-    keep = 1.0 - exploration.floor
-    return [round(keep * chance + even, 9) for chance in chances]
+    # fsum is exact in any order: the same values give the same bytes on every machine.
+    chances[best] = 1.0 - fsum(chances.tolist())
+    chances *= 1.0 - exploration.floor
+    chances += exploration.floor / count
+    return np.rint(chances * 1e9) / 1e9
 
 
-def pick(chances: Sequence[float], drawn: float) -> int:
+def pick(chances: Floats, drawn: float) -> int:
     """The candidate a uniform draw falls on; the last with a chance takes what rounding left over."""
-    total = 0.0
-    last = 0
-    for index, chance in enumerate(chances):
-        if chance <= 0.0:
-            continue
-        total += chance
-        last = index
-        if drawn < total:
-            return index
-    return last
+    found = int(np.searchsorted(chances.cumsum(), drawn, side="right"))
+    return found if found < len(chances) else int(np.flatnonzero(chances)[-1])
 
 
 def confidence(value: float, value_se: float) -> float:

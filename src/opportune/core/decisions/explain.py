@@ -9,7 +9,8 @@ import msgspec
 
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.brain import Brain, indices
-from opportune.core.decisions.records import DecisionRecord, Scored
+from opportune.core.decisions.kernel import scored_rows
+from opportune.core.decisions.records import DecisionRecord, ScoredRow
 from opportune.core.decisions.shortlist import REASON_OF_STAGE
 from opportune.core.policies import Policy, explain
 
@@ -58,7 +59,7 @@ class RuleFired(msgspec.Struct, frozen=True):
 def why_not(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
     """Every candidate of the release: the winner (stage `chosen`) and the complete why-not of the rest."""
     stages = [(stage, rule, int(mask, 16)) for stage, rule, mask in record.result.stages]
-    scored = {one.candidate: one for one in record.result.scored}
+    scored = {one.candidate: one for one in scored_rows(brain, record.result.scored)}
     won = _winner(record)
     return tuple(
         _fate(brain, record, candidate, stages, scored.get(candidate.id), candidate.id == won)
@@ -117,7 +118,7 @@ def _fate(
     record: DecisionRecord,
     candidate: Candidate,
     stages: list[tuple[str, str, int]],
-    scored: Scored | None,
+    scored: ScoredRow | None,
     won: bool,
 ) -> WhyNot:
     bit = 1 << candidate.index
@@ -150,12 +151,12 @@ def _fate(
     )
 
 
-def _arbitrated(record: DecisionRecord, scored: Scored, won: bool) -> tuple[str, str, str]:
+def _arbitrated(record: DecisionRecord, scored: ScoredRow, won: bool) -> tuple[str, str, str]:
     if won:
         return "chosen", "chosen", _chosen_reason(record)
     if scored.probability <= 0.0:
         return "arbitration", "value", f"worth {scored.value:.2f}: not more than offering nothing"
-    best = max(one.value for one in record.result.scored)
+    best = max(record.result.scored.values)
     if scored.value >= best:
         return "arbitration", "draw", "was the best, but the draw tried another to keep learning"
     gap = best - scored.value
@@ -214,7 +215,7 @@ def _auditor(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...])
     parts = [
         f"Decision {record.id} under release {record.release} at moment {record.asked.moment}: "
         f"{result.disposition} ({result.reason}).",
-        f"{asked} candidates were asked for, {len(result.scored)} were allowed and scored.",
+        f"{asked} candidates were asked for, {len(result.scored.values)} were allowed and scored.",
     ]
     if rules:
         held = "; ".join(f"{rule.id} v{rule.version} held back {rule.held_back}: {rule.reason}" for rule in rules)

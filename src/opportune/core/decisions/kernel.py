@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
-from opportune.core.decisions.brain import Brain, indices
+from opportune.core.decisions.brain import Brain, Floats, Ints, indices, places_of
 from opportune.core.decisions.choose import confidence, pick, probabilities
 from opportune.core.decisions.draws import in_holdout, uniform
-from opportune.core.decisions.records import Asked, Disposition, Reason, Result, Scored, Seen
+from opportune.core.decisions.records import Asked, Disposition, Reason, Result, Scored, ScoredRow, Seen
 from opportune.core.decisions.shortlist import Shortlist, dominant_reason, shortlist
+from opportune.core.models import Scores
 
 UPPER_BOUND_SE = 1.0
 """A candidate stays in arbitration while its value plus this many standard errors is above nothing."""
@@ -35,6 +37,7 @@ class Estimate(msgspec.Struct, frozen=True):
     uplift_se: Sequence[float]
     model: str | None
     prior: frozenset[int] = frozenset()
+    scores: Scores | None = None
 
 
 def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) -> Result:
@@ -53,12 +56,16 @@ def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) 
     listed = shortlist(brain, asked, seen)
     # 5. score
     fault = probe.before("score")
-    estimate = score(brain, seen, usable=fault is None)
     degraded = (f"score.{fault}",) if fault is not None else ()
+    estimate = score(brain, seen, usable=fault is None) if listed.left else UNSCORED
     # 6. choose
     if (fault := probe.before("choose")) is not None:
         return _fallback(fault, held, degraded)
     return choose(brain, asked, seen, listed, estimate, decision_id, held, degraded)
+
+
+UNSCORED = Estimate((), (), (), None)
+"""Where nothing is left, nothing is scored."""
 
 
 def score(brain: Brain, seen: Seen, *, usable: bool) -> Estimate:
@@ -73,15 +80,18 @@ def score(brain: Brain, seen: Seen, *, usable: bool) -> Estimate:
             frozenset(range(len(priors))),
         )
     scores = brain.model.score([seen.features.get(name) for name in brain.views.names])
+    if all(scores.covered):
+        return Estimate(
+            scores.p_accept, scores.uplift, scores.uplift_se, brain.model_name, frozenset(), scores
+        )
     uncovered = frozenset(i for i, known in enumerate(scores.covered) if not known)
-    if not uncovered:
-        return Estimate(scores.p_accept, scores.uplift, scores.uplift_se, brain.model_name)
     return Estimate(
         [priors[i].p_accept if i in uncovered else p for i, p in enumerate(scores.p_accept)],
         [priors[i].uplift if i in uncovered else u for i, u in enumerate(scores.uplift)],
         [priors[i].uplift if i in uncovered else e for i, e in enumerate(scores.uplift_se)],
         brain.model_name,
         uncovered,
+        scores,
     )
 
 
@@ -99,24 +109,22 @@ def choose(
     base = _result(listed, estimate, held, degraded)
     if not listed.left:
         return base("no_offer", dominant_reason(brain, asked, listed.stages))
-    scored, chosen, explored = arbitrate(brain, seen, listed, estimate, decision_id)
-    if chosen is None:
-        none = round(1.0 - sum(one.probability for one in scored), 9)
-        return base("no_offer", "NO_VALUE", scored=scored, action_probability=none)
-    index, one = chosen
+    drawn = arbitrate(brain, seen, listed, estimate, decision_id)
+    if drawn.index is None:
+        return base("no_offer", "NO_VALUE", scored=drawn.scored, action_probability=drawn.probability)
+    index = drawn.index
     candidate = brain.candidates[index]
     place = brain.offer_of[index]
-    margin = brain.margins[index]
-    sure = confidence(one.value, one.uplift_se * margin)
+    sure = confidence(drawn.value, float(estimate.uplift_se[place] * brain.margins[index]))
     found = {
-        "scored": scored,
+        "scored": drawn.scored,
         "offer": candidate.offer.offer,
         "channel": candidate.channel.channel,
-        "action_probability": one.probability if not listed.forced else 1.0,
+        "action_probability": drawn.probability,
         "confidence": sure,
-        "value": one.value,
+        "value": drawn.value,
         "obligations": tuple(name for name, mask in listed.obligations if mask >> index & 1),
-        "why": _why(brain, seen, place, estimate),
+        "why": _why(brain, place, estimate),
     }
     if held:
         found.update(offer=None, channel=None)
@@ -125,62 +133,89 @@ def choose(
         return base("escalated", "REVIEW_REQUIRED", **found)
     if sure < brain.app.confidence_min.get(candidate.offer.risk, 0.0):
         return base("escalated", "LOW_CONFIDENCE", **found)
-    return base("offered", "EXPLORED" if explored else "OFFERED", **found)
+    return base("offered", "EXPLORED" if drawn.explored else "OFFERED", **found)
 
 
-def arbitrate(
-    brain: Brain, seen: Seen, listed: Shortlist, estimate: Estimate, decision_id: str
-) -> tuple[tuple[Scored, ...], tuple[int, Scored] | None, bool]:
-    """Values and chances of all that is left, the one drawn (None: NO_OFFER), and whether it is not the best."""
-    left = indices(listed.left)
+class Drawn(msgspec.Struct, frozen=True):
+    """What arbitration drew: the candidate (None: NO_OFFER), its value, its chance, whether another was worth more."""
+
+    scored: Scored
+    index: int | None
+    value: float
+    probability: float
+    explored: bool
+
+
+def arbitrate(brain: Brain, seen: Seen, listed: Shortlist, estimate: Estimate, decision_id: str) -> Drawn:
+    """Values and chances of all that is left, and one drawn among them and NO_OFFER."""
+    left = places_of(listed.left, len(brain.candidates))
     values, spreads = _values(brain, seen, listed, estimate, left)
-    pool = indices(listed.forced) if listed.forced else [
-        index for index, value, spread in zip(left, values, spreads, strict=True)
-        if value + UPPER_BOUND_SE * spread > 0.0
-    ]
-    place = {index: position for position, index in enumerate(left)}
-    pooled = [values[place[index]] for index in pool]
     if listed.forced:
-        best = max(range(len(pool)), key=pooled.__getitem__)
-        chances = [1.0 if position == best else 0.0 for position in range(len(pool))] + [0.0]
+        pool = np.flatnonzero(np.isin(left, indices(listed.forced)))
+        chances = np.zeros(len(pool) + 1)
+        chances[int(values[pool].argmax())] = 1.0
     else:
-        chances = probabilities([*pooled, 0.0], brain.app.exploration)
-    drawn = pick(chances, uniform(decision_id, "choose"))
-    chance_of = dict(zip(pool, chances, strict=False))
-    scored = tuple(
-        Scored(
-            brain.candidates[index].id,
-            estimate.p_accept[brain.offer_of[index]],
-            estimate.uplift[brain.offer_of[index]],
-            estimate.uplift_se[brain.offer_of[index]],
-            values[position],
-            listed.levers.get(index, 0.0),
-            chance_of.get(index, 0.0),
-        )
-        for position, index in enumerate(left)
+        pool = np.flatnonzero(values + UPPER_BOUND_SE * spreads > 0.0)
+        chances = probabilities(np.append(values[pool], 0.0), brain.app.exploration)
+    position = pick(chances, uniform(decision_id, "choose"))
+    probability = float(chances[position])
+    spread_out = np.zeros(len(left))
+    spread_out[pool] = chances[:-1]
+    scored = _scored(brain, listed, estimate, left, values, spread_out)
+    if position == len(pool):
+        return Drawn(scored, None, 0.0, probability, False)
+    place = int(pool[position])
+    value = float(values[place])
+    return Drawn(scored, int(left[place]), value, probability, bool(value < values[pool].max()))
+
+
+def scored_rows(brain: Brain, scored: Scored) -> tuple[ScoredRow, ...]:
+    """The columns of a record as rows, for people and for learning."""
+    column = {place: number for number, place in enumerate(scored.offers)}
+    levers = dict(scored.levers)
+    rows = []
+    for index, value, chance in zip(
+        indices(int(scored.left, 16)), scored.values, scored.probabilities, strict=True
+    ):
+        number = column[brain.offer_of[index]]
+        rows.append(
+            ScoredRow(
+                brain.candidates[index].id, index, scored.p_accept[number], scored.uplift[number],
+                scored.uplift_se[number], value, levers.get(index, 0.0), chance,
+            )
+        )  # fmt: skip
+    return tuple(rows)
+
+
+def _scored(
+    brain: Brain, listed: Shortlist, estimate: Estimate, left: Ints, values: Floats, chances: Floats
+) -> Scored:
+    places = np.unique(brain.places[left]).tolist()
+    return Scored(
+        f"{listed.left:x}",
+        tuple(values.tolist()),
+        tuple(chances.tolist()),
+        tuple(places),
+        tuple([estimate.p_accept[place] for place in places]),
+        tuple([estimate.uplift[place] for place in places]),
+        tuple([estimate.uplift_se[place] for place in places]),
+        tuple((index, lever) for index, lever in sorted(listed.levers.items()) if listed.left >> index & 1),
     )
-    if drawn == len(pool):
-        return scored, None, False
-    index = pool[drawn]
-    explored = pooled[drawn] < max(pooled)
-    return scored, (index, scored[place[index]]), explored
 
 
 def _values(
-    brain: Brain, seen: Seen, listed: Shortlist, estimate: Estimate, left: Sequence[int]
-) -> tuple[list[float], list[float]]:
+    brain: Brain, seen: Seen, listed: Shortlist, estimate: Estimate, left: Ints
+) -> tuple[Floats, Floats]:
     """Money per candidate left: uplift x margin - contact cost - fatigue + lever, and its standard error."""
-    recent = _recent(seen)
-    values: list[float] = []
-    spreads: list[float] = []
-    for index in left:
-        place = brain.offer_of[index]
-        margin = brain.margins[index]
-        tired = brain.fatigue[index] * recent.get(brain.candidates[index].channel.channel, 0)
-        value = estimate.uplift[place] * margin - brain.costs[index] - tired + listed.levers.get(index, 0.0)
-        values.append(round(value, 4))
-        spreads.append(estimate.uplift_se[place] * margin)
-    return values, spreads
+    places = brain.places[left]
+    margins = brain.margins[left]
+    values = np.asarray(estimate.uplift)[places] * margins - brain.costs[left]
+    for channel, count in _recent(seen).items():
+        tired = places_of(brain.channel_masks.get(channel, 0), len(brain.candidates))
+        values -= np.where(np.isin(left, tired), brain.fatigue[left] * count, 0.0)
+    for index, lever in listed.levers.items():
+        values[left == index] += lever
+    return np.rint(values * 1e4) / 1e4, np.asarray(estimate.uplift_se)[places] * margins
 
 
 def _recent(seen: Seen) -> dict[str, int]:
@@ -193,10 +228,10 @@ def _recent(seen: Seen) -> dict[str, int]:
     return counts
 
 
-def _why(brain: Brain, seen: Seen, place: int, estimate: Estimate) -> tuple[tuple[str, float], ...]:
-    if brain.model is None or estimate.model is None or place in estimate.prior:
+def _why(brain: Brain, place: int, estimate: Estimate) -> tuple[tuple[str, float], ...]:
+    if brain.model is None or estimate.scores is None or place in estimate.prior:
         return ()
-    return tuple(brain.model.reasons([seen.features.get(name) for name in brain.views.names], place))
+    return tuple(brain.model.explain(estimate.scores, place))
 
 
 def _fallback(fault: str, held: bool, degraded: tuple[str, ...] = ()) -> Result:

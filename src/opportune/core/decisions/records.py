@@ -69,13 +69,29 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Scored(msgspec.Struct, frozen=True, array_like=True):
-    """One candidate that reached arbitration. Money is in the playbook's currency; probabilities are 0..1.
+    """The candidates that reached arbitration, as columns: a decision is stored for years, so it is kept small.
 
-    `value` = uplift x margin - contact cost - fatigue cost + lever. `probability` is 0.0 where even the upper
-    bound of the value does not reach that of offering nothing.
+    `left` is the mask of the candidates; `values` and `probabilities` follow its bits, ascending. Value = uplift x
+    margin - contact cost - fatigue cost + lever, in the playbook's currency; a probability is 0.0 where even the
+    upper bound of the value does not reach that of offering nothing. `offers` are the places of their offers in
+    the brain, ascending; `p_accept`, `uplift` and `uplift_se` follow them. `levers` are (candidate's place, money).
     """
 
+    left: str = "0"
+    values: tuple[float, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    offers: tuple[int, ...] = ()
+    p_accept: tuple[float, ...] = ()
+    uplift: tuple[float, ...] = ()
+    uplift_se: tuple[float, ...] = ()
+    levers: tuple[tuple[int, float], ...] = ()
+
+
+class ScoredRow(msgspec.Struct, frozen=True):
+    """One candidate that reached arbitration; see Scored."""
+
     candidate: str
+    index: int
     p_accept: float
     uplift: float
     uplift_se: float
@@ -108,7 +124,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     obligations: tuple[str, ...] = ()
     stages: tuple[tuple[str, str, str], ...] = ()
     skipped: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
-    scored: tuple[Scored, ...] = ()
+    scored: Scored = Scored()
     why: tuple[tuple[str, float], ...] = ()
     would: str | None = None
 

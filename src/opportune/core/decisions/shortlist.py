@@ -73,6 +73,10 @@ def shortlist(brain: Brain, asked: Asked, seen: Seen) -> Shortlist:
     standing = brain.policies.resolve(verdicts)
     for policy, mask in standing.forbids:
         _drop(stages, STAGE_OF_CLASS[policy.class_], policy.id, mask & within)
+    for policy_id, mask, _ in standing.skipped:
+        # INVARIANT: what an offer requires is known to hold; not knowing is not enough.
+        if policy_id in brain.requirements:
+            _drop(stages, "eligibility", policy_id, mask & within)
     _drop(stages, "no_permit", "no_permit", within & ~standing.permitted)
     for limit, mask in over_limits(brain.limits, seen.contacts, brain.channel_masks, brain.offer_masks):
         _drop(stages, "contact_limit", limit, mask & within)
