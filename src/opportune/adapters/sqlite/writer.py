@@ -19,7 +19,7 @@ from opportune.ports import StoreBroken, StoreFull, Transaction
 from opportune.unit_of_work import Group, run_units
 
 GROUP_MAX: Final = 512
-ROWS_AT_ONCE: Final = (64, 16, 4, 1)
+ROWS_AT_ONCE: Final = (64, 32, 16, 8, 4, 2, 1)
 """Few statement texts, so that all of them stay prepared."""
 
 _log = logging.getLogger(__name__)
