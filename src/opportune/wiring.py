@@ -16,6 +16,7 @@ from opportune.adapters.files.published import PublishedLedger
 from opportune.adapters.files.shelf import FileShelf
 from opportune.adapters.memory.pulse import MemoryPulse
 from opportune.adapters.sqlite import SqliteRecords
+from opportune.adapters.sqlite.reading import SqliteReading
 from opportune.adapters.system.clock import SystemClock
 from opportune.adapters.system.vault import FileVault
 from opportune.core.models import Scorecard, decode_card
@@ -59,9 +60,19 @@ def writing(data: Path) -> Iterator[None]:
 def open_region(data: Path, project: str, region: str) -> Region:
     """One region over its own files and keys. The caller holds `writing`, or only reads."""
     folder = data / region
-    keys = folder / "keys"
     folder.mkdir(parents=True, exist_ok=True)
-    records = SqliteRecords(folder / "records.db")
+    return region_over(folder, project, region, SqliteRecords(folder / "records.db"))
+
+
+def open_for_reading(data: Path, project: str, region: str) -> Region:
+    """One region to read from, also beside the process that writes it; StoreBroken when there is no store."""
+    folder = data / region
+    return region_over(folder, project, region, SqliteReading(folder / "records.db"))
+
+
+def region_over(folder: Path, project: str, region: str, records: SqliteRecords) -> Region:
+    """The region of a folder over records that are open."""
+    keys = folder / "keys"
     key = load_or_create_key(keys / "ledger.key")
     ledger = PublishedLedger(folder / "ledger", origin_of(project, region), key, records)
     return Region(

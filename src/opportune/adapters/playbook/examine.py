@@ -1,0 +1,136 @@
+"""Everything that is wrong with a playbook folder: loaded, cross-checked and compiled whole, each at its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from opportune.adapters.playbook.compile_errors import place_error, place_expression_error
+from opportune.adapters.playbook.folder import LoadedPlaybook, load
+from opportune.adapters.playbook.marks import Marks
+from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem
+from opportune.core.contracts import signal_fields
+from opportune.core.expressions import ExpressionError, parse
+from opportune.core.features import CompiledViews, FeatureError, check_views, compile_views
+from opportune.core.playbook import Playbook
+from opportune.core.policies import Finding, Policy, PolicyError, lint
+from opportune.core.policies.compiled import checked, validity
+from opportune.core.releases import ReleaseError, compile_release, encode_manifest, variables_of
+from opportune.core.signals import SignalContract
+
+_PLACED_BY_COMPILING = re.compile(r"line \d+ column \d+: ")
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """`playbook` is None when it does not load; `problems` keep it from being released, `warnings` do not."""
+
+    playbook: Playbook | None
+    problems: tuple[PlaybookProblem, ...] = ()
+    warnings: tuple[PlaybookProblem, ...] = ()
+
+
+def examine(folder: Path | str) -> Examined:
+    """Loads and compiles; never raises for what a playbook says."""
+    try:
+        loaded = load(folder)
+    except PlaybookError as error:
+        return Examined(None, error.problems)
+    views, problems = _views(loaded)
+    if views is None:
+        return Examined(loaded.playbook, problems)
+    warnings: list[PlaybookProblem] = []
+    problems = tuple(_rules(loaded, views, warnings))
+    if not problems:
+        problems = tuple(_whole(loaded, warnings))
+    return Examined(loaded.playbook, tuple(sorted(problems)), tuple(sorted(warnings)))
+
+
+def _views(loaded: LoadedPlaybook) -> tuple[CompiledViews | None, tuple[PlaybookProblem, ...]]:
+    fields = _fields(loaded.playbook.contracts)
+    errors = check_views(loaded.playbook.views, fields)
+    if errors:
+        return None, tuple(sorted(place_error(loaded.marks, error) for error in errors))
+    return compile_views(loaded.playbook.views, fields), ()
+
+
+def _rules(
+    loaded: LoadedPlaybook, views: CompiledViews, warnings: list[PlaybookProblem]
+) -> Iterator[PlaybookProblem]:
+    """Problems of policies and of what offers require."""
+    playbook, marks = loaded.playbook, loaded.marks
+    try:
+        variables = variables_of(playbook, views)
+    except ReleaseError as error:
+        yield marks.problem(error.collection, error.document, (), error.message)
+        return
+    types = {variable.name: variable.type for variable in variables}
+    for policy in playbook.policies:
+        for error in _policy_errors(policy, types):
+            yield place_error(marks, error)
+    for offer in playbook.offers:
+        try:
+            parse(offer.requires, types, expect="bool")
+        except ExpressionError as found:
+            yield place_expression_error(marks, "offers", offer.offer, ("requires",), found)
+    for finding in lint(playbook.policies, variables):
+        if _PLACED_BY_COMPILING.match(finding.message):
+            continue
+        problem = _found(marks, finding)
+        if finding.level == "warning":
+            warnings.append(problem)
+        else:
+            yield problem
+
+
+def _policy_errors(policy: Policy, types: dict[str, str]) -> Iterator[PolicyError]:
+    for field, text, expect in (("when", policy.when, "bool"), ("adjust", policy.adjust, "double")):
+        try:
+            if text is not None:
+                checked(policy, field, text, types, expect)
+        except PolicyError as error:
+            yield error
+    try:
+        validity(policy)
+    except PolicyError as error:
+        yield error
+
+
+def _whole(loaded: LoadedPlaybook, warnings: list[PlaybookProblem]) -> Iterator[PlaybookProblem]:
+    """Problems that show only when everything is put together, and policies that can never hit anything."""
+    playbook, marks = loaded.playbook, loaded.marks
+    try:
+        release = compile_release(encode_manifest(playbook))
+    except (PolicyError, FeatureError) as error:
+        yield place_error(marks, error)
+    except ReleaseError as error:
+        yield _at(marks, error.collection, error.document, error.message)
+    except ValueError as error:
+        yield PlaybookProblem("opportune.yaml", 1, 1, "", str(error))
+    else:
+        known = set(warnings)
+        found = lint(playbook.policies, variables_of(playbook, release.views), release.brain.policies)
+        placed = [_found(marks, finding) for finding in found if finding.level == "warning"]
+        warnings += [one for one in placed if one not in known]
+
+
+def _found(marks: Marks, finding: Finding) -> PlaybookProblem:
+    return _at(marks, "policies", finding.policy, finding.message, finding.field)
+
+
+def _at(marks: Marks, collection: str, id_: str, message: str, *path: str) -> PlaybookProblem:
+    if (collection, id_) in marks.first:
+        return marks.problem(collection, id_, path, message)
+    return PlaybookProblem(f"{collection}/", 1, 1, id_, message)
+
+
+def _fields(contracts: tuple[SignalContract, ...]) -> dict[str, dict[str, str]]:
+    """Payload fields per signal type over all its versions; dynamic where they disagree, as in a release."""
+    found: dict[str, dict[str, str]] = {}
+    for contract in contracts:
+        fields = found.setdefault(contract.signal, {})
+        for name, type_ in signal_fields(contract).items():
+            fields[name] = type_ if fields.get(name, type_) == type_ else "dyn"
+    return found

@@ -1,0 +1,222 @@
+"""Commands about decisions: `decide`, `explain`, `replay`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Semaphore
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
+from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, note, plural, progress, table
+
+if TYPE_CHECKING:
+    from opportune.core.catalog import Moment
+    from opportune.core.decisions.answers import Answer
+    from opportune.core.decisions.questions import Question
+    from opportune.flows.region import Region
+
+UNDER_WAY_MAX = 64
+BATCH_BUDGET_MS = 10_000
+"""Nobody waits for one answer of a batch."""
+
+
+def decide(
+    ctx: typer.Context,
+    moment: Annotated[str, typer.Option("--moment", "-m", help="The moment asked about.")],
+    customer: Annotated[str | None, typer.Argument(metavar="CUSTOMER", help="An id, or `email:…`.")] = None,
+    channel: Annotated[list[str] | None, typer.Option("--channel", help="Open channels; all by default.")] = None,
+    context: Annotated[list[str] | None, typer.Option("--context", metavar="K=V", help="What happens.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Decide for every known customer.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Write nothing.")] = False,
+    playbook: Playbook = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Decide what to offer a customer at a moment, now; recorded unless it is a preview."""
+    from opportune.doors.cli.live import ensure_live
+
+    if everyone == (customer is not None):
+        raise Refusal("name one CUSTOMER, or say `--all`")
+    workbench = bench(ctx)
+    place = workbench.place(playbook)
+    with (workbench.reading if preview else workbench.writing)(place) as region:
+        if not preview:
+            ensure_live(workbench, place, region, note)
+        said = _context(region.releases.brain().moments.get(moment), context or [])
+        asked = _asking(moment, tuple(channel or ()), said)
+        if customer is None:
+            _decide_all(region, asked, preview, as_json)
+            return
+        question = asked(customer)
+        answer = region.decide.preview(question) if preview else region.decide.run(question)
+        emit(as_json, answer, _answer_text(answer))
+
+
+def explain(
+    ctx: typer.Context,
+    decision: Annotated[str, typer.Argument(metavar="ID", help="The decision's id.")],
+    playbook: Playbook = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show one decision whole: words, steps, features, and why not each candidate."""
+    from opportune.doors.cli.case import case_of
+    from opportune.views import decision_view
+
+    workbench = bench(ctx)
+    with workbench.reading(workbench.place(playbook)) as region:
+        view = decision_view(region.records, region.ledger, region.pulse, region.releases.brain_of, decision)
+        if view is None:
+            raise Refusal(_no_decision(region, decision))
+        emit(as_json, view, lambda: case_of(view))
+
+
+def replay(
+    ctx: typer.Context,
+    decision: Annotated[str | None, typer.Argument(metavar="[ID]", help="One decision.")] = None,
+    last: Annotated[int | None, typer.Option("--last", min=1, help="The newest so many instead.")] = None,
+    release: Annotated[str | None, typer.Option("--release", help="Under another release.")] = None,
+    playbook: Playbook = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild recorded decisions from what they saw and compare them with the record, byte for byte."""
+    if (decision is None) == (last is None):
+        raise Refusal("name one decision ID, or say `--last N`")
+    workbench = bench(ctx)
+    with workbench.reading(workbench.place(playbook)) as region:
+        ids = [decision] if decision is not None else [one.id for one in region.records.decisions(last or 0)]
+        if decision is not None and region.records.decision(decision) is None:
+            raise Refusal(_no_decision(region, decision))
+        if release is not None:
+            release = named_release(region, release)
+        with progress("replaying", len(ids), quiet=as_json) as advance:
+            differing = []
+            for id_ in ids:
+                found = region.replay(id_, release)
+                advance(1)
+                if not found.same:
+                    differing.append({"id": id_, "difference": found.difference})
+    same = len(ids) - len(differing)
+    under = "" if release is None else f" under release {release}"
+    lines = [f"{one['id']}: {one['difference']}" for one in differing[:20]]
+    lines.append(f"{same} of {len(ids)} the same, byte for byte{under}")
+    emit(as_json, {"same": same, "of": len(ids), "release": release, "different": differing}, "\n".join(lines))
+    if differing:
+        raise typer.Exit(FOUND_SOMETHING)
+
+
+def named_release(region: Region, name: str) -> str:
+    """The full hash of a release named by it or by its beginning; Refusal when that is none, or several."""
+    known = [one.hash for one in region.records.releases()]
+    found = [hash_ for hash_ in known if hash_.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Refusal(f"`{name}` begins {len(found)} releases: write more of it")
+    raise Refusal(f"no release is called `{name}`: there are {', '.join(known) or 'none'}")
+
+
+def _asking(moment: str, channels: tuple[str, ...], context: dict[str, Any]) -> Any:  # noqa: ANN401
+    from opportune.core.decisions.questions import Question, Who
+
+    def asked(customer: str, budget_ms: int | None = None) -> Question:
+        kind, _, value = customer.partition(":")
+        who = Who(email=value) if kind == "email" else Who(id=customer)
+        return Question(who, moment, channels, context, budget_ms=budget_ms)
+
+    return asked
+
+
+def _context(moment: Moment | None, pairs: list[str]) -> dict[str, Any]:
+    """`k=v` as the moment declares its type; what the moment does not know is left to the check of the question."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise Refusal(f"`--context {pair}` is no pair: write `{name}=value`")
+        type_ = "string" if moment is None else moment.context.get(name, "string")
+        try:
+            found[name] = {"int": int, "double": float, "bool": _bool, "string": str}[type_](text)
+        except ValueError:
+            raise Refusal(f"`--context {pair}`: `{text}` is no {type_}") from None
+    return found
+
+
+def _bool(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
+def _decide_all(region: Region, asked: Any, preview: bool, as_json: bool) -> None:  # noqa: ANN401
+    customers = sorted({one.signal.customer for one in region.records.signals() if one.signal.customer is not None})
+    with progress("deciding", len(customers), quiet=as_json) as advance:
+        questions = [asked(customer, BATCH_BUDGET_MS) for customer in customers]
+        mix: Counter[tuple[str, str]] = Counter()
+        offers: Counter[str] = Counter()
+        for answer in _previews(region, questions, advance) if preview else _answers(region, questions, advance):
+            mix[answer.disposition, answer.reason] += 1
+            if answer.offer is not None:
+                offers[answer.offer.id] += 1
+    rows = [(disposition, reason, count) for (disposition, reason), count in mix.most_common()]
+    data = {
+        "customers": len(customers),
+        "recorded": not preview,
+        "mix": [{"disposition": one, "reason": reason, "count": count} for one, reason, count in rows],
+        "offers": dict(offers.most_common()),
+    }
+    title = f"{plural(len(customers), 'customer')}, {'nothing recorded' if preview else 'all recorded'}"
+    emit(as_json, data, lambda: table(("disposition", "reason", "customers"), rows, title))
+
+
+def _previews(region: Region, questions: list[Question], advance: Any) -> list[Answer]:  # noqa: ANN401
+    found = []
+    for question in questions:
+        found.append(region.decide.preview(question))
+        advance(1)
+    return found
+
+
+def _answers(region: Region, questions: list[Question], advance: Any) -> list[Answer]:  # noqa: ANN401
+    """Decides with several under way, so that they share the disk's syncs."""
+    places = Semaphore(UNDER_WAY_MAX)
+    outcomes: list[Answer | BaseException] = []
+
+    def done(outcome: Answer | BaseException) -> None:
+        outcomes.append(outcome)
+        places.release()
+
+    for question in questions:
+        places.acquire()
+        region.decide.submit(question, done)
+        advance(1)
+    for _ in range(UNDER_WAY_MAX):
+        places.acquire()
+    found: list[Answer] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        found.append(outcome)
+    return found
+
+
+def _answer_text(answer: Answer) -> str:
+    head = f"{answer.disposition} ({answer.reason})"
+    if answer.offer is not None:
+        offer = answer.offer
+        head += f": {offer.title}, {offer.price:g} {offer.currency} per {offer.per}, by {answer.channel}"
+    lines = [head, answer.explanation["agent"]]
+    lines += [f"  {rule.id}: {rule.reason} (held back {rule.held_back})" for rule in answer.policies]
+    took_ms = sum(answer.timings_us.values()) / 1000
+    if answer.recorded:
+        lines.append(f"decision {answer.decision_id} · {took_ms:.1f} ms of {answer.budget_ms} ms · {answer.release}")
+        lines.append(f"next: opportune explain {answer.decision_id}")
+    else:
+        lines.append(f"preview, nothing was written · {took_ms:.1f} ms of {answer.budget_ms} ms · {answer.release}")
+    return "\n".join(lines)
+
+
+def _no_decision(region: Region, id_: str) -> str:
+    newest = region.records.decisions(1)
+    hint = f"the newest is `{newest[0].id}`" if newest else "none was made here yet, `opportune decide` makes one"
+    return f"no decision has the id `{id_}`: {hint}"

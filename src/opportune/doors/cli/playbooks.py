@@ -1,0 +1,117 @@
+"""Commands about the playbook's folder: `init`, `check`, `test`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
+from opportune.doors.cli.output import FOUND_SOMETHING, emit, plural, say
+
+if TYPE_CHECKING:
+    from opportune.core.releases import Release
+    from opportune.doors.cli.workbench import Trouble
+
+
+def init(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    sample: Annotated[str, typer.Option("--sample", help="The playbook to begin with.")] = "saas",
+    as_json: AsJson = False,
+) -> None:
+    """Make a new playbook from a sample."""
+    made = bench(ctx).scaffold(folder, sample)
+    data = {"folder": str(folder), "sample": sample, "files": [path.relative_to(folder).as_posix() for path in made]}
+    following = f"cd {folder} && opportune check && opportune test && opportune serve"
+    emit(as_json, data, f"made {folder} from the sample `{sample}`: {plural(len(made), 'file')}\nnext: {following}")
+
+
+def check(
+    ctx: typer.Context,
+    playbook: Playbook = HERE,
+    form: Annotated[
+        Literal["text", "github"], typer.Option("--format", help="`github` prints workflow annotations.")
+    ] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Load and compile the whole playbook; name every problem at its file, line and column."""
+    loaded, found = bench(ctx).examine(playbook)
+    errors = [one for one in found if one.level == "error"]
+    counts = {} if loaded is None else {
+        "offers": len(loaded.offers), "channels": len(loaded.channels), "policies": len(loaded.policies),
+        "features": sum(len(view.features) for view in loaded.views), "schemas": len(loaded.contracts),
+        "sources": len(loaded.sources), "models": len(loaded.models), "scenarios": len(loaded.scenarios),
+    }  # fmt: skip
+    if as_json:
+        problems = [
+            {"file": one.file, "line": one.line, "column": one.column, "path": one.path, "level": one.level,
+             "message": one.message}
+            for one in found
+        ]  # fmt: skip
+        emit(True, {"ok": not errors, "counts": counts, "problems": problems})
+    else:
+        for one in found:
+            say(_annotation(playbook, one) if form == "github" else str(one))
+        if not errors:
+            listed = ", ".join(_counted(name, count) for name, count in counts.items())
+            say(f"ok: {listed}")
+    if errors:
+        raise typer.Exit(FOUND_SOMETHING)
+
+
+def test(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
+    """Run what the playbook promises: tests of feature views and policies, and the scenarios."""
+    from opportune.core.releases import compile_release, encode_manifest
+
+    release = compile_release(encode_manifest(bench(ctx).load(playbook)))
+    failures, counts = [], {"view": 0, "policy": 0, "scenario": 0}
+    for kind, name, trouble in _tests(release):
+        counts[kind] += 1
+        if trouble:
+            failures.append({"kind": kind, "name": name, "failures": trouble})
+    total = sum(counts.values())
+    text = [f"FAILED {one['kind']} {one['name']}: {why}" for one in failures for why in one["failures"]]
+    listed = f"{plural(counts['view'], 'view test')}, {plural(counts['policy'], 'policy test')}, "
+    listed += plural(counts["scenario"], "scenario")
+    text.append(f"{total - len(failures)} of {total} passed ({listed})")
+    emit(as_json, {"ok": not failures, "counts": counts, "failures": failures}, "\n".join(text))
+    if failures:
+        raise typer.Exit(FOUND_SOMETHING)
+
+
+def _tests(release: Release) -> Iterator[tuple[str, str, list[str]]]:
+    """(kind, name, what failed) of every test of the playbook."""
+    from opportune.core.features import run_view_tests
+    from opportune.core.policies import run_policy_tests
+    from opportune.core.releases import variables_of
+    from opportune.doors.cli.scenarios import quiet, run_scenario
+
+    broken: dict[tuple[str, str], list[str]] = {}
+    for failure in run_view_tests(release.views):
+        broken.setdefault((failure.view, failure.test), []).append(f"`{failure.feature}`: {failure.message}")
+    for view in release.playbook.views:
+        for one in view.tests:
+            yield "view", f"{view.view}: {one.name}", broken.get((view.view, one.name), [])
+    for result in run_policy_tests(release.playbook.policies, variables_of(release.playbook, release.views)):
+        trouble = [] if result.passed else [f"expected {result.expected}, got {result.got}"]
+        yield "policy", f"{result.policy}: {result.test}", trouble
+    brain = quiet(release.brain)
+    for scenario in release.playbook.scenarios:
+        yield "scenario", scenario.scenario, run_scenario(brain, scenario)
+
+
+def _annotation(folder: Path, one: Trouble) -> str:
+    """One line as GitHub's runners read it: a place in the repository, and the message escaped."""
+    file = one.file if folder == HERE else (folder / one.file).as_posix()
+    message = one.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{one.level} file={file},line={one.line},col={one.column}::{message}"
+
+
+
+def _counted(nouns: str, count: int) -> str:
+    """`6 policies`, `1 policy`."""
+    noun = f"{nouns[:-3]}y" if nouns.endswith("ies") else nouns[:-1]
+    return plural(count, noun, nouns)

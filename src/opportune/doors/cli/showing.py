@@ -1,0 +1,4 @@
+"""The command `demo`."""
+import typer
+def demo(ctx: typer.Context) -> None:
+    """Show it."""

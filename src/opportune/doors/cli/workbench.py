@@ -1,0 +1,117 @@
+"""What the commands need of the machine: the composition root implements it, so that commands name no product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from opportune.core.models import Scorecard, Trainer
+    from opportune.core.playbook import Playbook
+    from opportune.doors.http.keys import Keyring
+    from opportune.flows.region import Region
+    from opportune.ports import TableReader
+
+
+@dataclass(frozen=True)
+class Place:
+    """A playbook folder and where its state lives: `stores` is the region's folder in `data`."""
+
+    folder: Path
+    data: Path
+    project: str
+    region: str
+
+    @property
+    def stores(self) -> Path:
+        return self.data / self.region
+
+    @property
+    def ledger(self) -> Path:
+        return self.stores / "ledger"
+
+    @property
+    def keys_file(self) -> Path:
+        return self.data / "api_keys.json"
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One thing `check` found, at its place; `level` is error or warning."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    level: str = "error"
+
+    def __str__(self) -> str:
+        mark = "warning: " if self.level == "warning" else ""
+        return f"{self.file}:{self.line}:{self.column}: {mark}{self.message}"
+
+
+@dataclass(frozen=True)
+class Vital:
+    """One thing `doctor` looked at; `status` is ok, note or bad, `fix` what to do about it."""
+
+    name: str
+    status: str
+    found: str
+    fix: str = ""
+
+
+class World(Protocol):
+    """The simulated company behind `demo`; see `opportune.testing.world.World`."""
+
+    def history(self) -> Iterator[dict[str, Any]]: ...
+
+    def live(self, start_ms: int, rate: float) -> Iterator[dict[str, Any]]: ...
+
+    def respond(
+        self, customer_id: str, decision_answer: Mapping[str, Any] | None, at_ms: int
+    ) -> list[dict[str, Any]]: ...
+
+
+class Workbench(Protocol):
+    """Everything a command may take hold of; nothing is imported or opened before it is asked for."""
+
+    def sentences(self, error: BaseException) -> list[str] | None:
+        """The error in the words of its domain, one sentence each; None for one that nobody expected."""
+
+    def scaffold(self, folder: Path, sample: str) -> Sequence[Path]: ...
+
+    def load(self, folder: Path) -> Playbook: ...
+
+    def examine(self, folder: Path) -> tuple[Playbook | None, list[Trouble]]:
+        """The playbook, when it loads, and everything that is wrong with it, compiled whole."""
+
+    def place(self, folder: Path) -> Place: ...
+
+    def writing(self, place: Place) -> AbstractContextManager[Region]:
+        """The region, to write to: holds the one right to, publishes the ledger and closes at the end."""
+
+    def reading(self, place: Place) -> AbstractContextManager[Region]:
+        """The region, to read from, also beside a running server."""
+
+    def cards(self, place: Place, models: tuple[str, ...]) -> list[Scorecard]:
+        """The newest approved card of each model."""
+
+    def shelve(self, place: Place, card: Scorecard) -> str: ...
+
+    def shelf(self, place: Place) -> list[tuple[str, Scorecard]]:
+        """(name, card) of everything trained, the newest first."""
+
+    def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]: ...
+
+    def trainer(self) -> Trainer: ...
+
+    def tables(self) -> TableReader: ...
+
+    def vitals(self, place: Place) -> list[Vital]:
+        """What only the products know: stores, keys, libraries."""
+
+    def world(self, seed: int, end_ms: int, delay_scale: float) -> World: ...

@@ -1,0 +1,219 @@
+"""The command line's composition root: builds the application and hands it the machine, lazily."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opportune.doors.cli.output import Refusal
+from opportune.doors.cli.workbench import Place, Trouble, Vital
+
+if TYPE_CHECKING:
+    from opportune.core.models import Scorecard, Trainer
+    from opportune.core.playbook import Playbook
+    from opportune.doors.cli.workbench import World
+    from opportune.doors.http.keys import Keyring
+    from opportune.flows.region import Region
+    from opportune.ports import TableReader
+
+
+class Machine:
+    """Implements Workbench over the products that `wiring` names; each is imported when it is asked for."""
+
+    def sentences(self, error: BaseException) -> list[str] | None:
+        if isinstance(error, OSError):
+            where = f" `{error.filename}`" if error.filename else ""
+            return [f"the file system refused{where}: {(error.strerror or str(error)).lower()}"]
+        if not isinstance(error, _spoken()):
+            return None
+        problems = getattr(error, "problems", None)
+        return [str(problem) for problem in problems] if problems else [str(error)]
+
+    def scaffold(self, folder: Path, sample: str) -> Sequence[Path]:
+        from opportune.adapters.playbook import scaffold
+
+        return scaffold(folder, sample)
+
+    def load(self, folder: Path) -> Playbook:
+        from opportune.adapters.playbook import load
+
+        return load(folder).playbook
+
+    def examine(self, folder: Path) -> tuple[Playbook | None, list[Trouble]]:
+        from opportune.adapters.playbook.examine import examine
+
+        found = examine(folder)
+        troubles = [
+            Trouble(one.file, one.line, one.column, one.path, str(one).split(": ", 1)[1], level)
+            for level, problems in (("error", found.problems), ("warning", found.warnings))
+            for one in problems
+        ]
+        return found.playbook, troubles
+
+    def place(self, folder: Path) -> Place:
+        from opportune.wiring import data_folder
+
+        project, region = _names(folder) or _names_of(self.load(folder))
+        return Place(folder, data_folder(folder), project, region)
+
+    @contextlib.contextmanager
+    def writing(self, place: Place) -> Iterator[Region]:
+        from opportune.wiring import open_region, writing
+
+        with writing(place.data):
+            region = open_region(place.data, place.project, place.region)
+            try:
+                yield region
+            finally:
+                region.close()
+
+    @contextlib.contextmanager
+    def reading(self, place: Place) -> Iterator[Region]:
+        from opportune.wiring import open_for_reading
+
+        if not (place.stores / "records.db").is_file():
+            message = f"nothing is stored for `{place.folder}` yet: run `opportune serve` or `opportune ingest` first"
+            raise Refusal(message)
+        region = open_for_reading(place.data, place.project, place.region)
+        try:
+            yield region
+        finally:
+            region.records.close()
+
+    def cards(self, place: Place, models: tuple[str, ...]) -> list[Scorecard]:
+        from opportune.wiring import latest_cards, shelf_of
+
+        return latest_cards(shelf_of(place.data, place.region), models)
+
+    def shelve(self, place: Place, card: Scorecard) -> str:
+        from opportune.core.models import encode_card
+        from opportune.wiring import CARDS, shelf_of
+
+        return shelf_of(place.data, place.region).put(CARDS, encode_card(card))
+
+    def shelf(self, place: Place) -> list[tuple[str, Scorecard]]:
+        from opportune.core.models import decode_card
+        from opportune.wiring import CARDS, shelf_of
+
+        shelf = shelf_of(place.data, place.region)
+        return [(name, decode_card(shelf.get(CARDS, name))) for name in shelf.names(CARDS)]
+
+    def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]:
+        from opportune.wiring import keyring
+
+        return keyring(place.data)
+
+    def trainer(self) -> Trainer:
+        try:
+            from opportune.adapters.sklearn.train import SklearnTrainer
+        except ImportError:
+            raise Refusal("training needs scikit-learn: pip install 'opportune[ml]'") from None
+        return SklearnTrainer()
+
+    def tables(self) -> TableReader:
+        from opportune.adapters.duckdb import DuckTables
+
+        return DuckTables()
+
+    def vitals(self, place: Place) -> list[Vital]:
+        return [_sqlite(place), *_modes(place), _training()]
+
+    def world(self, seed: int, end_ms: int, delay_scale: float) -> World:
+        from opportune.testing.world import World
+
+        return World(seed, end_ms=end_ms, delay_scale=delay_scale)
+
+
+def run() -> None:
+    """The entry point `opportune`."""
+    from opportune.doors.cli.app import build
+
+    build()(obj=Machine())
+
+
+def _spoken() -> tuple[type[Exception], ...]:
+    """Errors of the domain, each with a sentence of its own that is shown without a trace."""
+    from opportune.adapters.duckdb.tables import TableError
+    from opportune.adapters.files.shelf import ShelfError
+    from opportune.adapters.playbook import PlaybookError, ScaffoldError
+    from opportune.adapters.system.vault import VaultError
+    from opportune.core.decisions.questions import QuestionError
+    from opportune.core.features import FeatureError
+    from opportune.core.ledger import LedgerError
+    from opportune.core.models import LearnError, ModelError
+    from opportune.core.policies import PolicyError
+    from opportune.core.releases import ReleaseError
+    from opportune.core.sources import SourceError
+    from opportune.flows.govern import GovernError
+    from opportune.flows.region import NotReady
+    from opportune.ports import StoreBroken, StoreFull
+    from opportune.wiring import InUse
+
+    return (
+        PlaybookError, ScaffoldError, ShelfError, VaultError, TableError, SourceError, QuestionError, FeatureError,
+        PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, NotReady, StoreBroken,
+        StoreFull, InUse,
+    )  # fmt: skip
+
+
+def _names(folder: Path) -> tuple[str, str] | None:
+    """Project and region from the settings alone, so that a broken offer stops no rollback; None when unclear."""
+    import re
+
+    try:
+        text = (folder / "opportune.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = dict(re.findall(r"^(project|region):[ \t]*([A-Za-z0-9_.-]+)[ \t]*(?:#.*)?$", text, re.MULTILINE))
+    if "project" not in found or ("region" not in found and re.search(r"^region:", text, re.MULTILINE)):
+        return None
+    return found["project"], found.get("region", "eu")
+
+
+def _names_of(playbook: Playbook) -> tuple[str, str]:
+    return playbook.app.project, playbook.app.region
+
+
+def _sqlite(place: Place) -> Vital:
+    """Opens a store of its own where the region's would be, to see what the disk really grants."""
+    from opportune.adapters.sqlite.file import open_for_writing
+    from opportune.ports import StoreBroken
+
+    version = sqlite3.sqlite_version
+    folder = place.data if place.data.exists() else place.folder
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            connection = open_for_writing(Path(scratch) / "doctor.db")
+            (level,) = connection.execute("PRAGMA synchronous").fetchone()
+            connection.close()
+    except (StoreBroken, OSError, sqlite3.Error) as error:
+        return Vital("sqlite", "bad", f"{version}: {error}", "use a local disk that this user may write to")
+    return Vital("sqlite", "ok", f"{version}, write-ahead log, synchronous={'FULL' if level == 2 else level}")
+
+
+def _modes(place: Place) -> list[Vital]:
+    """Whether the keys can be read by their owner alone."""
+    keys = [path for path in (place.keys_file, *sorted((place.stores / "keys").glob("*.key"))) if path.is_file()]
+    if not keys:
+        return [Vital("keys", "note", "none yet", "they are made on first use")]
+    open_ones = [path for path in keys if os.name == "posix" and path.stat().st_mode & 0o077]
+    if open_ones:
+        names = " ".join(str(path) for path in open_ones)
+        return [Vital("keys", "bad", f"{len(open_ones)} can be read by others", f"run chmod 600 {names}")]
+    return [Vital("keys", "ok", f"{len(keys)} files, readable by their owner alone")]
+
+
+def _training() -> Vital:
+    if find_spec("sklearn") is None:
+        return Vital("training", "note", "scikit-learn is not installed", "pip install 'opportune[ml]' to train")
+    return Vital("training", "ok", "scikit-learn is installed")
+
+
+if __name__ == "__main__":
+    run()
