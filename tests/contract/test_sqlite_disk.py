@@ -13,6 +13,7 @@ import pytest
 
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.sqlite.cache import Cache
+from opportune.adapters.sqlite.reading import SqliteReading
 from opportune.ports import StoreBroken, Transaction
 from opportune.testing.contracts import records_samples as a
 from opportune.testing.contracts.records import picture, put_with_key, run_together, write_everything
@@ -169,6 +170,23 @@ def test_one_process_owns_a_file(path: Path) -> None:
         SqliteRecords(path)
     records.close()
     SqliteRecords(path).close()
+
+
+def test_a_reader_beside_the_writer_sees_every_unit_and_writes_none(path: Path) -> None:
+    records = SqliteRecords(path)
+    records.run(partial(write_everything, number=1))
+    reading = SqliteReading(path)
+    records.run(partial(write_everything, number=2))
+    records.run(lambda tx: tx.put_person(a.person("c1", plan="changed")))
+    for ask in (
+        lambda r: r.counts(), lambda r: r.person("c1"), lambda r: r.account("a2"), lambda r: r.decisions(9),
+        lambda r: list(r.signals()), lambda r: r.leaves(0, 9), lambda r: r.leaf_count(), lambda r: r.live(),
+    ):  # fmt: skip
+        assert ask(reading) == ask(records)
+    with pytest.raises(StoreBroken, match="reading"):
+        reading.run(lambda tx: None)
+    reading.close()
+    records.close()
 
 
 def test_the_file_is_nobody_elses_to_read(path: Path) -> None:

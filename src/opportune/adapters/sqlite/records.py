@@ -60,8 +60,8 @@ class SqliteRecords(Records):
         self._checkpoints = Checkpoints(open_beside(path))
         self._writer = Writer(self._connection, committed, self._checkpoints, linger_ms, queue_max)
         # Bound once: these two are on every decision's path.
-        self._person = committed.people.get
-        self._account = committed.accounts.get
+        self._person: Callable[[str], Person | None] = committed.people.get
+        self._account: Callable[[str], Account | None] = committed.accounts.get
 
     def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
         self._writer.submit(Unit(work, done))
