@@ -59,6 +59,7 @@ class Act(msgspec.Struct, frozen=True):
         # 1. find
         decision = _decision_of(tx, post)
         customer = decision.customer if decision is not None else str(post.customer)
+        _check_offered(decision, post)
         person = tx.person(customer)
         if person is None:
             message = "no signal has named this customer yet: send one first, or check the id"
@@ -138,6 +139,15 @@ def _decision_of(tx: Transaction, post: OutcomePost) -> StoredDecision | None:
     if post.offer is not None and post.offer != _offer_of(decision):
         raise OutcomeError("wrong_offer", "offer", f"this decision did not offer `{post.offer}`")
     return decision
+
+
+def _check_offered(decision: StoredDecision | None, post: OutcomePost) -> None:
+    """Only what was offered can be delivered, seen or answered; a purchase may follow any decision."""
+    if decision is None or post.kind not in CONTACT_STATE:
+        return
+    if decision.disposition not in ("offered", "escalated"):
+        message = f"this decision offered nothing ({decision.disposition}): it cannot be {post.kind}"
+        raise OutcomeError("nothing_offered", "decision", message)
 
 
 def _offer_of(decision: StoredDecision) -> str | None:

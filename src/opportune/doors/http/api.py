@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Response, get, post, put
-from litestar.params import Parameter
+from litestar.params import Dependency, Parameter
 
 from opportune.core.consents import CONSENT_SIGNALS
 from opportune.core.customers import ANY_CHANNEL, Person, consent_status
@@ -21,7 +20,7 @@ from opportune.doors.http.problems import HttpProblem
 from opportune.flows.region import Region
 from opportune.ports import StoredDecision
 
-RegionOf = Callable[[], Region]
+Here = Annotated[Region, Dependency(skip_validation=True)]
 Text = Annotated[str, Parameter(max_length=256)]
 Last = Annotated[int, Parameter(ge=1, le=1000)]
 
@@ -43,220 +42,201 @@ class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
-def decisions_controller(region: RegionOf) -> type[Controller]:
+class Decisions(Controller):
     """GET /v1/decisions, /v1/decisions/{id} and its proof and replay."""
 
-    class Decisions(Controller):
-        path = "/v1/decisions"
-        tags = ("decisions",)
+    path = "/v1/decisions"
+    tags = ("decisions",)
 
-        @get(sync_to_thread=True, summary="The newest decisions")
-        def listed(
-            self, last: Last = 50, disposition: Text | None = None, customer: Text | None = None
-        ) -> list[dict[str, Any]]:
-            """The newest decisions."""
-            found = region().records.decisions(last, disposition=disposition, customer=customer)
-            return [_line(decision) for decision in found]
+    @get(sync_to_thread=True, summary="The newest decisions")
+    def listed(
+        self, region: Here, last: Last = 50, disposition: Text | None = None, customer: Text | None = None
+    ) -> list[dict[str, Any]]:
+        """The newest decisions."""
+        found = region.records.decisions(last, disposition=disposition, customer=customer)
+        return [_line(decision) for decision in found]
 
-        @get("/{decision_id:str}", sync_to_thread=True, summary="One decision")
-        def shown(self, decision_id: Text) -> dict[str, Any]:
-            """One decision: the answer as given, the record it rests on, outcomes, and why not each candidate."""
-            one = _decision(region(), decision_id)
-            record = decode_record(one.record)
-            brain = region().releases.brain_of(record.release)
-            return {
-                "answer": answer_of(brain, record),
-                "record": record,
-                "outcomes": region().records.outcomes(one.id),
-                "candidates": why_not(brain, record),
-                "ledger": {"index": one.leaf},
-            }
+    @get("/{decision_id:str}", sync_to_thread=True, summary="One decision")
+    def shown(self, region: Here, decision_id: Text) -> dict[str, Any]:
+        """One decision: the answer as given, the record it rests on, outcomes, and why not each candidate."""
+        one = _decision(region, decision_id)
+        record = decode_record(one.record)
+        brain = region.releases.brain_of(record.release)
+        return {
+            "answer": answer_of(brain, record),
+            "record": record,
+            "outcomes": region.records.outcomes(one.id),
+            "candidates": why_not(brain, record),
+            "ledger": {"index": one.leaf},
+        }
 
-        @get(
-            "/{decision_id:str}/proof", sync_to_thread=True,
-            summary="The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)",
-        )
-        def proof(self, decision_id: Text) -> Response[bytes]:
-            """The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)."""
-            one = _decision(region(), decision_id)
-            return Response(region().ledger.proof(one.leaf), media_type="text/plain")
+    @get(
+        "/{decision_id:str}/proof", sync_to_thread=True,
+        summary="The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)",
+    )
+    def proof(self, region: Here, decision_id: Text) -> Response[bytes]:
+        """The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)."""
+        one = _decision(region, decision_id)
+        return Response(region.ledger.proof(one.leaf), media_type="text/plain")
 
-        @post(
-            "/{decision_id:str}/replay", sync_to_thread=True, status_code=200,
-            summary="Rebuilds the decision from what it saw and compares it with the record to the byte",
-        )
-        def replay(self, decision_id: Text, release: Text | None = None) -> dict[str, Any]:
-            """Rebuilds the decision from what it saw and compares it with the record to the byte."""
-            one = _decision(region(), decision_id)
-            found: dict[str, Any] = msgspec.to_builtins(region().replay(one.id, release))
-            return found
-
-    return Decisions
+    @post(
+        "/{decision_id:str}/replay", sync_to_thread=True, status_code=200,
+        summary="Rebuilds the decision from what it saw and compares it with the record to the byte",
+    )
+    def replay(self, region: Here, decision_id: Text, release: Text | None = None) -> dict[str, Any]:
+        """Rebuilds the decision from what it saw and compares it with the record to the byte."""
+        one = _decision(region, decision_id)
+        found: dict[str, Any] = msgspec.to_builtins(region.replay(one.id, release))
+        return found
 
 
-def customers_controller(region: RegionOf) -> type[Controller]:
+class Customers(Controller):
     """GET /v1/customers/{id} and PUT /v1/customers/{id}/consents."""
 
-    class Customers(Controller):
-        path = "/v1/customers"
-        tags = ("customers",)
+    path = "/v1/customers"
+    tags = ("customers",)
 
-        @get("/{customer_id:str}", sync_to_thread=True, summary="One customer")
-        def shown(self, customer_id: Text) -> dict[str, Any]:
-            """One customer: features with ages, consent, contacts and the latest decisions."""
-            here = region()
-            person = _person(here, customer_id)
-            return customer_view(here, person)
+    @get("/{customer_id:str}", sync_to_thread=True, summary="One customer")
+    def shown(self, region: Here, customer_id: Text) -> dict[str, Any]:
+        """One customer: features with ages, consent, contacts and the latest decisions."""
+        person = _person(region, customer_id)
+        return customer_view(region, person)
 
-        @put("/{customer_id:str}/consents", sync_to_thread=True, summary="Records what the customer says")
-        def consent(self, customer_id: Text, data: ConsentPut) -> dict[str, Any]:
-            """Records what the customer says; it holds for every decision from now on."""
-            here = region()
-            _person(here, customer_id)
-            type_ = next(name for name, status in CONSENT_SIGNALS.items() if status == data.status)
-            said: dict[str, Any] = {"purpose": data.purpose, "channels": list(data.channels)}
-            if data.expires_at is not None:
-                said["expires_at"] = data.expires_at
-            draft = Draft(data.source, here.clock.new_id(), type_, subject=customer_id, data=said)
-            receipt = here.ingest.run([draft])[0]
-            if receipt.status == "quarantined":
-                raise HttpProblem(422, "consent_refused", receipt.problems[0].message)
-            return customer_view(here, _person(here, customer_id))
-
-    return Customers
+    @put("/{customer_id:str}/consents", sync_to_thread=True, summary="Records what the customer says")
+    def consent(self, region: Here, customer_id: Text, data: ConsentPut) -> dict[str, Any]:
+        """Records what the customer says; it holds for every decision from now on."""
+        _person(region, customer_id)
+        type_ = next(name for name, status in CONSENT_SIGNALS.items() if status == data.status)
+        said: dict[str, Any] = {"purpose": data.purpose, "channels": list(data.channels)}
+        if data.expires_at is not None:
+            said["expires_at"] = data.expires_at
+        draft = Draft(data.source, region.clock.new_id(), type_, subject=customer_id, data=said)
+        receipt = region.ingest.run([draft])[0]
+        if receipt.status == "quarantined":
+            raise HttpProblem(422, "consent_refused", receipt.problems[0].message)
+        return customer_view(region, _person(region, customer_id))
 
 
-def govern_controller(region: RegionOf) -> type[Controller]:
+class Govern(Controller):
     """Releases, models, reviews and quarantine."""
 
-    class Govern(Controller):
-        path = "/v1"
-        tags = ("govern",)
+    path = "/v1"
+    tags = ("govern",)
 
-        @get("/releases", sync_to_thread=True, summary="Every release, which one is live, and what was live when")
-        def releases(self) -> dict[str, Any]:
-            """Every release, which one is live, and what was live when."""
-            records = region().records
-            return {
-                "live": records.live(),
-                "releases": [
-                    {"hash": one.hash, "created_at": format_time(one.created_ms), "note": one.note}
-                    for one in records.releases()
-                ],
-                "history": [
-                    {"at": format_time(at_ms), "release": hash_, "actor": actor, "why": why}
-                    for at_ms, hash_, actor, why in records.live_history()
-                ],
+    @get("/releases", sync_to_thread=True, summary="Every release, which one is live, and what was live when")
+    def releases(self, region: Here) -> dict[str, Any]:
+        """Every release, which one is live, and what was live when."""
+        records = region.records
+        return {
+            "live": records.live(),
+            "releases": [
+                {"hash": one.hash, "created_at": format_time(one.created_ms), "note": one.note}
+                for one in records.releases()
+            ],
+            "history": [
+                {"at": format_time(at_ms), "release": hash_, "actor": actor, "why": why}
+                for at_ms, hash_, actor, why in records.live_history()
+            ],
+        }
+
+    @post(
+        "/releases/{hash_:str}/promote", sync_to_thread=True, status_code=200,
+        summary="Makes a stored release the live one",
+    )
+    def promote(self, region: Here, hash_: Text, data: Promotion) -> dict[str, Any]:
+        """Makes a stored release the live one."""
+        try:
+            region.promote(hash_, data.actor, data.why)
+        except LookupError as error:
+            raise HttpProblem(404, "unknown_release", str(error)) from None
+        return {"live": hash_}
+
+    @post(
+        "/releases/rollback", sync_to_thread=True, status_code=200,
+        summary="Makes the release before the live one live again",
+    )
+    def rollback(self, region: Here, data: Promotion) -> dict[str, Any]:
+        """Makes the release before the live one live again."""
+        return {"live": region.rollback(data.actor, data.why)}
+
+    @get(
+        "/models", sync_to_thread=True,
+        summary="The models of the live release, with what they learned from and how well",
+    )
+    def models(self, region: Here) -> list[dict[str, Any]]:
+        """The models of the live release, with what they learned from and how well."""
+        return [
+            {"model": card.model, "hash": card_hash(card), "approved": card.approved, "training": card.training}
+            for card in region.releases.live().cards
+        ]
+
+    @get("/reviews", sync_to_thread=True, summary="Decisions that wait for a person")
+    def reviews(self, region: Here, status: Text = "open", last: Last = 50) -> list[dict[str, Any]]:
+        """Decisions that wait for a person."""
+        return [msgspec.to_builtins(review) for review in region.records.reviews(status, last)]
+
+    @get("/quarantine", sync_to_thread=True, summary="Signals kept out, with the fields that are wrong")
+    def quarantine(self, region: Here, last: Last = 50) -> list[dict[str, Any]]:
+        """Signals kept out, with the fields that are wrong."""
+        return [
+            {
+                "seq": one.seq,
+                "received_at": format_time(one.received_ms),
+                "source": one.source,
+                "id": one.id,
+                "type": one.type,
+                "problems": one.problems,
             }
-
-        @post(
-            "/releases/{hash_:str}/promote", sync_to_thread=True, status_code=200,
-            summary="Makes a stored release the live one",
-        )
-        def promote(self, hash_: Text, data: Promotion) -> dict[str, Any]:
-            """Makes a stored release the live one."""
-            try:
-                region().promote(hash_, data.actor, data.why)
-            except LookupError as error:
-                raise HttpProblem(404, "unknown_release", str(error)) from None
-            return {"live": hash_}
-
-        @post(
-            "/releases/rollback", sync_to_thread=True, status_code=200,
-            summary="Makes the release before the live one live again",
-        )
-        def rollback(self, data: Promotion) -> dict[str, Any]:
-            """Makes the release before the live one live again."""
-            return {"live": region().rollback(data.actor, data.why)}
-
-        @get(
-            "/models", sync_to_thread=True,
-            summary="The models of the live release, with what they learned from and how well",
-        )
-        def models(self) -> list[dict[str, Any]]:
-            """The models of the live release, with what they learned from and how well."""
-            return [
-                {"model": card.model, "hash": card_hash(card), "approved": card.approved, "training": card.training}
-                for card in region().releases.live().cards
-            ]
-
-        @get("/reviews", sync_to_thread=True, summary="Decisions that wait for a person")
-        def reviews(self, status: Text = "open", last: Last = 50) -> list[dict[str, Any]]:
-            """Decisions that wait for a person."""
-            return [msgspec.to_builtins(review) for review in region().records.reviews(status, last)]
-
-        @get("/quarantine", sync_to_thread=True, summary="Signals kept out, with the fields that are wrong")
-        def quarantine(self, last: Last = 50) -> list[dict[str, Any]]:
-            """Signals kept out, with the fields that are wrong."""
-            return [
-                {
-                    "seq": one.seq,
-                    "received_at": format_time(one.received_ms),
-                    "source": one.source,
-                    "id": one.id,
-                    "type": one.type,
-                    "problems": one.problems,
-                }
-                for one in region().records.quarantined(last)
-            ]
-
-    return Govern
+            for one in region.records.quarantined(last)
+        ]
 
 
-def ledger_controller(region: RegionOf) -> type[Controller]:
+class Ledger(Controller):
     """The published log, in C2SP tlog-tiles layout."""
 
-    class Ledger(Controller):
-        path = "/v1/ledger"
-        tags = ("ledger",)
+    path = "/v1/ledger"
+    tags = ("ledger",)
 
-        @get("/checkpoint", sync_to_thread=True, summary="The newest signed checkpoint")
-        def checkpoint(self) -> Response[bytes]:
-            """The newest signed checkpoint."""
-            return Response(region().ledger.checkpoint(), media_type="text/plain")
+    @get("/checkpoint", sync_to_thread=True, summary="The newest signed checkpoint")
+    def checkpoint(self, region: Here) -> Response[bytes]:
+        """The newest signed checkpoint."""
+        return Response(region.ledger.checkpoint(), media_type="text/plain")
 
-        @get("/vkey", sync_to_thread=True, summary="The key that checks it")
-        def vkey(self) -> Response[str]:
-            """The key that checks it."""
-            return Response(region().ledger.vkey + "\n", media_type="text/plain")
+    @get("/vkey", sync_to_thread=True, summary="The key that checks it")
+    def vkey(self, region: Here) -> Response[str]:
+        """The key that checks it."""
+        return Response(region.ledger.vkey + "\n", media_type="text/plain")
 
-        @get("/tile/{tile:path}", sync_to_thread=True, summary="A tile of hashes, or a bundle of entries")
-        def tile(self, tile: str) -> Response[bytes]:
-            """A tile of hashes, or a bundle of entries."""
-            try:
-                content = region().ledger.tile(f"tile{tile}")
-            except LedgerError as error:
-                raise HttpProblem(404, "unknown_tile", str(error)) from None
-            return Response(content, media_type="application/octet-stream")
-
-    return Ledger
+    @get("/tile/{tile:path}", sync_to_thread=True, summary="A tile of hashes, or a bundle of entries")
+    def tile(self, region: Here, tile: str) -> Response[bytes]:
+        """A tile of hashes, or a bundle of entries."""
+        try:
+            content = region.ledger.tile(f"tile{tile}")
+        except LedgerError as error:
+            raise HttpProblem(404, "unknown_tile", str(error)) from None
+        return Response(content, media_type="application/octet-stream")
 
 
-def health_handlers(region: RegionOf) -> list[Any]:
-    """GET /healthz, /readyz and /metrics."""
+@get("/healthz", tags=("health",), sync_to_thread=False, summary="The process is up")
+def healthz() -> dict[str, str]:
+    """The process is up."""
+    return {"status": "ok"}
 
-    @get("/healthz", tags=("health",), sync_to_thread=False, summary="The process is up")
-    def healthz() -> dict[str, str]:
-        """The process is up."""
-        return {"status": "ok"}
+@get(
+    "/readyz", tags=("health",), sync_to_thread=True,
+    summary="A release is live and questions can be answered",
+)
+def readyz(region: Here) -> dict[str, str]:
+    """A release is live and questions can be answered."""
+    return {"status": "ready", "release": region.releases.live().hash}
 
-    @get(
-        "/readyz", tags=("health",), sync_to_thread=True,
-        summary="A release is live and questions can be answered",
-    )
-    def readyz() -> dict[str, str]:
-        """A release is live and questions can be answered."""
-        return {"status": "ready", "release": region().releases.live().hash}
-
-    @get(
-        "/metrics", tags=("health",), sync_to_thread=True, media_type="text/plain; version=0.0.4",
-        summary="Prometheus text",
-    )
-    def metrics() -> str:
-        """Prometheus text: counters of the record, and the last minute's decision times."""
-        return metrics_text(region())
-
-    return [healthz, readyz, metrics]
+@get(
+    "/metrics", tags=("health",), sync_to_thread=True, media_type="text/plain; version=0.0.4",
+    summary="Prometheus text",
+)
+def metrics(region: Here) -> str:
+    """Prometheus text: counters of the record, and the last minute's decision times."""
+    return metrics_text(region)
 
 
 def customer_view(region: Region, person: Person) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar, Request, Response, post
 from litestar.connection import ASGIConnection
+from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
@@ -17,37 +18,33 @@ import opportune
 from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import Question, QuestionError
 from opportune.core.outcomes import OutcomeError, OutcomePost
-from opportune.doors.http.api import (
-    RegionOf,
-    customers_controller,
-    decisions_controller,
-    govern_controller,
-    health_handlers,
-    ledger_controller,
-)
+from opportune.doors.http.api import Customers, Decisions, Govern, Ledger, healthz, metrics, readyz
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.keys import Keyring, key_of
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, of_field
 from opportune.flows.govern import GovernError
-from opportune.flows.region import NotReady
+from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
 
 OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json", "/console")
 """Answered without an API key: health, the API's own description, and the console, which has sessions."""
 
 
-def build_app(region: RegionOf, keyring: Keyring, console: Sequence[Any] = ()) -> HotDoor:
+def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[Any] = ()) -> HotDoor:
     """The ASGI application of one region; `console` are the console's handlers."""
     behind = Litestar(
         route_handlers=[
-            decisions_controller(region),
-            customers_controller(region),
-            govern_controller(region),
-            ledger_controller(region),
-            *health_handlers(region),
+            Decisions,
+            Customers,
+            Govern,
+            Ledger,
+            healthz,
+            readyz,
+            metrics,
             *described_handlers(),
             *console,
         ],
+        dependencies={"region": Provide(region, sync_to_thread=False)},
         guards=[key_guard(keyring)],
         exception_handlers={
             HttpProblem: _problem,
