@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from opportune.core.catalog import Candidate
-from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.explain import WhyNot, Words, reason_of, why_not, words
 from opportune.core.decisions.records import STEPS, DecisionRecord, Scored, decode_record
 from opportune.ports import Ledger, Pulse, Records, StoredDecision, StoredOutcome
@@ -196,7 +196,7 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
     if candidate is None or scored is None:
         return None
     offer, channel = candidate.offer, candidate.channel
-    margin = brain.margins[candidate.index]
+    margin = float(brain.margins[candidate.index])
     return Chosen(
         candidate=candidate.id,
         offer=offer.offer,
@@ -224,8 +224,8 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
 
 def _parts(brain: Brain, candidate: Candidate, scored: Scored) -> tuple[tuple[str, float], ...]:
     """uplift x margin, less costs, plus the lever: what is left over is what fatigue took."""
-    gross = scored.uplift * brain.margins[candidate.index]
-    cost = brain.costs[candidate.index]
+    gross = scored.uplift * float(brain.margins[candidate.index])
+    cost = float(brain.costs[candidate.index])
     tired = round(gross - cost + scored.lever - scored.value, 3)
     return (
         ("uplift × margin", gross),
@@ -276,8 +276,10 @@ def _features(brain: Brain | None, record: DecisionRecord) -> tuple[Feature, ...
 
 
 def _skipped(brain: Brain, record: DecisionRecord) -> tuple[Skipped, ...]:
-    by_id = brain.policies.by_id
-    return tuple(
-        Skipped(policy, reason_of(brain, record, policy, by_id.get(policy)), names, int(mask, 16).bit_count())
-        for policy, mask, names in record.result.skipped
-    )
+    found = []
+    for policy, mask, names in record.result.skipped:
+        places = indices(int(mask, 16))
+        first = brain.candidates[places[0]]
+        reason = reason_of(brain, record, policy, brain.rules.get(policy), first)
+        found.append(Skipped(policy, reason, names, len(places)))
+    return tuple(found)

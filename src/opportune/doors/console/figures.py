@@ -64,16 +64,17 @@ def histogram(buckets: Sequence[tuple[int, int]], budget_us: int, p99_us: int | 
                     width=step - 3, height=max(tall, 2), rx=1)
             )
         if str(upper_us)[0] == "1":
-            shapes.append(
-                tag("text", micros(upper_us).replace(".00", ""), class_="tick", x=(index + 1) * step - 2, y=98,
-                    text_anchor="end")
-            )
+            end, edge = (index + 1) * step, "end" if index + 1 == len(buckets) else "middle"
+            shapes += [
+                tag("line", class_="axis", x1=end, x2=end, y1=foot, y2=foot + 3),
+                tag("text", _round(upper_us), class_="tick", x=end, y=98, text_anchor=edge),
+            ]
     at = _log_place(budget_us, buckets, step)
     shapes += _budget(at, foot, f"budget {budget_us / 1000:g} ms", right=at < width / 2)
     said = f"Latency histogram, budget {budget_us / 1000:g} ms, p99 {micros(p99_us)}"
     return tag(
-        "svg", Markup("").join(shapes), class_="figure", viewBox=f"0 0 {width} {height}", role="img",
-        aria_label=said,
+        "svg", Markup("").join(shapes), class_="figure", viewBox=f"0 0 {width} {height}",
+        preserveAspectRatio="xMinYMid meet", role="img", aria_label=said,
     )
 
 
@@ -106,8 +107,8 @@ def strip(seconds: Sequence[tuple[int, int]], budget_us: int) -> Markup:
     ]
     said = f"Slowest decision of each of the last {len(seconds)} seconds against the budget"
     return tag(
-        "svg", Markup("").join(shapes), class_="figure", viewBox=f"0 0 {width} {height}", role="img",
-        aria_label=said,
+        "svg", Markup("").join(shapes), class_="figure", viewBox=f"0 0 {width} {height}",
+        preserveAspectRatio="xMinYMid meet", role="img", aria_label=said,
     )
 
 
@@ -160,7 +161,7 @@ def diverging_bar(amount: float, most: float) -> Markup:
 
 def _floating(before: float, after: float, low: float, reach: float, zero: float, class_: str) -> Markup:
     x = WIDTH * (min(before, after) - low) / reach
-    wide = max(WIDTH * abs(after - before) / reach, 2.0)
+    wide = 0.0 if before == after else max(WIDTH * abs(after - before) / reach, 2.0)
     return stretched(
         16,
         tag("rect", class_=class_, x=min(x, WIDTH - wide), y=3, width=wide, height=10, rx=2),
@@ -184,6 +185,11 @@ def _budget(at: float, foot: int, text: str, *, right: bool) -> list[Markup]:
         tag("line", class_="budget", x1=at, x2=at, y1=4, y2=foot),
         tag("text", text, class_="tick", x=at + 4 if right else at - 4, y=12, text_anchor="start" if right else "end"),
     ]
+
+
+def _round(us: int) -> str:
+    """The label of a power of ten."""
+    return f"{us} µs" if us < 1_000 else f"{us // 1_000} ms" if us < 1_000_000 else f"{us // 1_000_000} s"
 
 
 def _number(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Request, Response, Router, get, post
 from litestar.exceptions import HTTPException, InternalServerException, NotFoundException
+from litestar.params import FromPath
 from litestar.response import ServerSentEvent
 
 from opportune.doors.console.deps import ConsoleDeps
@@ -83,21 +84,21 @@ def _pages(room: Room) -> list[Any]:
         return room.search(request)
 
     @get("/decisions/{name:str}", sync_to_thread=True)
-    def decision(request: Request[Any, Any, Any], name: str) -> Response[Any]:
+    def decision(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Any]:
         if name.endswith(".json"):
             return room.decision_json(name.removesuffix(".json"))
         return room.decision(request, name)
 
     @get("/decisions/{name:str}/proof", sync_to_thread=True)
-    def proof(name: str) -> Response[bytes]:
+    def proof(name: FromPath[str]) -> Response[bytes]:
         return room.proof(name)
 
     @get("/static/{tag:str}/{name:str}", sync_to_thread=False)
-    def static(tag: str, name: str) -> Response[bytes]:
+    def static(tag: FromPath[str], name: FromPath[str]) -> Response[bytes]:
         return room.static(tag, name)
 
     @get("/{rest:path}", sync_to_thread=False)
-    def nowhere(rest: str) -> Response[str]:
+    def nowhere(rest: FromPath[str]) -> Response[str]:
         raise NotFoundException(f"there is no page `/console{rest}`")
 
     return [live, live_json, stream, search, decision, proof, static, nowhere]
@@ -105,7 +106,7 @@ def _pages(room: Room) -> list[Any]:
 
 def _actions(room: Room) -> list[Any]:
     @post("/decisions/{name:str}/replay", sync_to_thread=True, status_code=200)
-    def replayed(request: Request[Any, Any, Any], name: str) -> Response[str]:
+    def replayed(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[str]:
         return room.replay(request, name)
 
     @post("/theme", status_code=303)

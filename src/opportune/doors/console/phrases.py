@@ -70,11 +70,11 @@ def micros(us: int | None) -> str:
 
 
 def duration(ms: int | None) -> str:
-    """`just now`, `12 s`, `4 min`, `3 h`, `12 d`."""
+    """`0.4 s`, `12 s`, `4 min`, `3 h`, `12 d`."""
     if ms is None:
         return "–"
     if ms < 1_000:
-        return "just now"
+        return f"{ms / 1000:.1f} s"
     for limit, size, unit in ((60_000, 1_000, "s"), (3_600_000, 60_000, "min"), (172_800_000, 3_600_000, "h")):
         if ms < limit:
             return f"{ms // size} {unit}"

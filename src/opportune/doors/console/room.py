@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from threading import Lock
 from typing import Any
 
@@ -24,6 +25,7 @@ from opportune.views import DecisionView, LiveView, Revenue, decision_view, live
 
 REVENUE_DAYS = 30
 REVENUE_KEPT_MS = 30_000
+_LOCAL = re.compile(r"/console(/[A-Za-z0-9._~%-]+)*/?(\?[A-Za-z0-9._~%&=+:@-]*)?")
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "opportune_theme"
 _Page = Response[str]
@@ -106,7 +108,10 @@ class Room:
         """Decides again from the record and compares the bytes; changes nothing."""
         if self._deps.records.decision(id_) is None:
             raise NotFoundException(f"there is no decision `{id_}`")
-        found = replay(self._deps.records, self._deps.brain_of, id_)
+        try:
+            found = replay(self._deps.records, self._deps.brain_of, id_)
+        except LookupError as error:
+            found = Replayed(id_, False, f"release {error.args[0]} is not on the shelf any more")
         if request.headers.get("hx-request") == "true":
             return Response(self._pages.render("replayed.html", replayed=found), media_type="text/html")
         return self.decision(request, id_, found)
@@ -136,7 +141,7 @@ class Room:
     def theme(self, theme: str, back: str) -> _Page:
         """Remembers light, dark or what the system says, and goes back to the page it was asked from."""
         chosen = theme if theme in THEMES else "auto"
-        local = back.startswith("/console") and "//" not in back and "\\" not in back
+        local = _LOCAL.fullmatch(back) is not None
         cookie = Cookie(key=THEME_COOKIE, value=chosen, path="/console", samesite="strict", max_age=31_536_000)
         return _redirect(back if local else "/console", cookie)
 
