@@ -78,8 +78,7 @@ class Machine:
         from opportune.wiring import open_for_reading
 
         if not (place.stores / "records.db").is_file():
-            message = f"nothing is stored for `{place.folder}` yet: run `opportune serve` or `opportune ingest` first"
-            raise Refusal(message)
+            raise Refusal(f"nothing is stored for `{place.folder}` yet: `opportune serve` or `ingest` begins")
         region = open_for_reading(place.data, place.project, place.region)
         try:
             yield region

@@ -68,8 +68,8 @@ def _rules(
         return
     types = {variable.name: variable.type for variable in variables}
     for policy in playbook.policies:
-        for error in _policy_errors(policy, types):
-            yield place_error(marks, error)
+        for wrong in _policy_errors(policy, types):
+            yield place_error(marks, wrong)
     for offer in playbook.offers:
         try:
             parse(offer.requires, types, expect="bool")

@@ -1,1 +1,1 @@
-"""The command line: each command parses, calls one flow or one view, and prints; products come in as a workbench."""
+"""The command line: each command parses, calls a flow or a view, and prints; products come in as a workbench."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import traceback
+from collections.abc import Callable
 from typing import Any
 
-import click
 import typer
-from typer.core import TyperGroup
 
 from opportune.doors.cli import audit, deciding, doctor, governing, ingesting, learning, playbooks, serving, showing
 from opportune.doors.cli.options import bench
@@ -16,26 +16,51 @@ from opportune.doors.cli.output import BAD_INPUT, Refusal, json_text, note, say
 
 FAULT = 70
 STOPPED = 130
+Command = Callable[..., None]
 HELP = "Agent-assisted upselling: signals in; governed, explained and recorded decisions out."
 
+COMMANDS: dict[str, Command] = {
+    "demo": showing.demo,
+    "init": playbooks.init,
+    "check": playbooks.check,
+    "test": playbooks.run_tests,
+    "serve": serving.serve,
+    "ingest": ingesting.ingest,
+    "quarantine": ingesting.quarantine,
+    "consent": ingesting.consent,
+    "decide": deciding.decide,
+    "explain": deciding.explain,
+    "replay": deciding.replay,
+    "train": learning.train,
+    "models": learning.models,
+    "release": governing.release,
+    "promote": governing.promote,
+    "rollback": governing.rollback,
+    "releases": governing.releases,
+    "doctor": doctor.doctor,
+}
+"""In the order of a working day."""
 
-class Commands(TyperGroup):
-    """The commands in the order of a working day; an error becomes a sentence and an exit code."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
-        as_json = "--json" in [*ctx._protected_args, *ctx.args]
+def told(command: Command) -> Command:
+    """The same command; an error that it did not foresee becomes a sentence and an exit code."""
+
+    @functools.wraps(command)
+    def run(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401
         try:
-            return super().invoke(ctx)
+            command(ctx, **given)
+        except (typer.Exit, typer.Abort):
+            raise
         except KeyboardInterrupt:
             note("stopped")
             raise typer.Exit(STOPPED) from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort, SystemExit):
-            raise
-        except Exception as error:
-            raise typer.Exit(_told(ctx, error, as_json)) from None
+        except Exception as error:  # noqa: BLE001 - the last place that can turn it into a sentence
+            raise typer.Exit(_told(ctx, error, bool(given.get("as_json")))) from None
+
+    return run
 
 
-def _told(ctx: Any, error: Exception, as_json: bool) -> int:  # noqa: ANN401
+def _told(ctx: typer.Context, error: Exception, as_json: bool) -> int:
     """Says what went wrong, in sentences; returns the exit code."""
     if os.environ.get("OPPORTUNE_TRACE"):
         traceback.print_exception(error)
@@ -55,30 +80,17 @@ def _told(ctx: Any, error: Exception, as_json: bool) -> int:  # noqa: ANN401
 def build() -> typer.Typer:
     """The typer application; `obj` must be a Workbench."""
     app = typer.Typer(
-        name="opportune", help=HELP, cls=Commands, no_args_is_help=True, add_completion=False,
+        name="opportune", help=HELP, no_args_is_help=True, add_completion=False,
         rich_markup_mode=None, pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )  # fmt: skip
     app.callback()(_version)
-    app.command("demo")(showing.demo)
-    app.command("init")(playbooks.init)
-    app.command("check")(playbooks.check)
-    app.command("test")(playbooks.test)
-    app.command("serve")(serving.serve)
-    app.command("ingest")(ingesting.ingest)
-    app.command("quarantine")(ingesting.quarantine)
-    app.command("consent")(ingesting.consent)
-    app.command("decide")(deciding.decide)
-    app.command("explain")(deciding.explain)
-    app.command("replay")(deciding.replay)
-    app.command("train")(learning.train)
-    app.command("models")(learning.models)
-    app.command("release")(governing.release)
-    app.command("promote")(governing.promote)
-    app.command("rollback")(governing.rollback)
-    app.command("releases")(governing.releases)
-    app.add_typer(audit.app, name="audit")
-    app.command("doctor")(doctor.doctor)
+    for name, command in COMMANDS.items():
+        app.command(name)(told(command))
+    audits = typer.Typer(help="Verify the ledger, and prove what is in it.", no_args_is_help=True)
+    audits.command("verify")(told(audit.verify))
+    audits.command("prove")(told(audit.prove))
+    app.add_typer(audits, name="audit")
     return app
 
 
@@ -90,5 +102,3 @@ def _version(
 
         say(f"opportune {opportune.__version__}")
         raise typer.Exit
-
-

@@ -14,12 +14,10 @@ from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, plural
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Verify the ledger, and prove what is in it.", no_args_is_help=True)
 PATIENCE_TRIES = 20
 PATIENCE_S = 0.15
 
 
-@app.command()
 def verify(
     ctx: typer.Context,
     folder: Annotated[Path | None, typer.Option("--folder", help="A published log; the playbook's own.")] = None,
@@ -61,7 +59,6 @@ def verify(
         raise typer.Exit(FOUND_SOMETHING)
 
 
-@app.command()
 def prove(
     ctx: typer.Context,
     decision: Annotated[str, typer.Argument(metavar="ID", help="The decision's id.")],
@@ -90,7 +87,8 @@ def prove(
     data = {"decision": decision, "index": stored.leaf, "vkey": vkey, "offline": offline}
     data |= {name: str(path) for name, path in paths.items()}
     text = f"wrote {', '.join(str(path) for path in paths.values())}: entry {stored.leaf} of the ledger\n"
-    text += f"the record and its salt are personal: hand them only to whoever may see them\ncheck offline:\n{offline}"
+    text += "the record and its salt are personal: hand them only to whoever may see them\n"
+    text += f"check offline:\n{offline}"
     emit(as_json, data, text)
 
 

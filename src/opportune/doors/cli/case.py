@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Group
 from rich.markup import escape
+from rich.table import Table
 from rich.tree import Tree
 
 from opportune.core.signals import format_time
@@ -35,7 +36,8 @@ def _asked(tree: Tree, view: DecisionView) -> None:
     account = "" if view.account is None else f" of account {view.account}"
     asked.add(escape(f"customer {view.customer}{account} at {format_time(view.at_ms)}"))
     asked.add(escape(f"channels {', '.join(view.channels)}; context {dict(view.context) or 'none'}"))
-    asked.add(f"release {view.release}{' (live)' if view.live else ''}, model {view.model or 'none: owner’s priors'}")
+    live = " (live)" if view.live else ""
+    asked.add(f"release {view.release}{live}, model {view.model or 'none: the owners’ priors'}")
 
 
 def _chosen(tree: Tree, view: DecisionView) -> None:
@@ -86,7 +88,7 @@ def _after(tree: Tree, view: DecisionView) -> None:
     tree.add(f"ledger entry {view.leaf} of {view.ledger.entries}, {state}")
 
 
-def _why_not(view: DecisionView) -> object:
+def _why_not(view: DecisionView) -> Table:
     rows = [
         (
             ("✓ " if one.won else "  ") + one.candidate,

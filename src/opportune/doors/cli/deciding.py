@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from threading import Semaphore
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,7 +137,7 @@ def _context(moment: Moment | None, pairs: list[str]) -> dict[str, Any]:
             raise Refusal(f"`--context {pair}` is no pair: write `{name}=value`")
         type_ = "string" if moment is None else moment.context.get(name, "string")
         try:
-            found[name] = {"int": int, "double": float, "bool": _bool, "string": str}[type_](text)
+            found[name] = _READ[type_](text)
         except ValueError:
             raise Refusal(f"`--context {pair}`: `{text}` is no {type_}") from None
     return found
@@ -146,6 +147,9 @@ def _bool(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(text)
     return text == "true"
+
+
+_READ: dict[str, Callable[[str], Any]] = {"int": int, "double": float, "bool": _bool, "string": str}
 
 
 def _decide_all(region: Region, asked: Any, preview: bool, as_json: bool) -> None:  # noqa: ANN401
@@ -207,12 +211,12 @@ def _answer_text(answer: Answer) -> str:
         head += f": {offer.title}, {offer.price:g} {offer.currency} per {offer.per}, by {answer.channel}"
     lines = [head, answer.explanation["agent"]]
     lines += [f"  {rule.id}: {rule.reason} (held back {rule.held_back})" for rule in answer.policies]
-    took_ms = sum(answer.timings_us.values()) / 1000
+    took = f"{sum(answer.timings_us.values()) / 1000:.1f} ms of {answer.budget_ms} ms · {answer.release}"
     if answer.recorded:
-        lines.append(f"decision {answer.decision_id} · {took_ms:.1f} ms of {answer.budget_ms} ms · {answer.release}")
+        lines.append(f"decision {answer.decision_id} · {took}")
         lines.append(f"next: opportune explain {answer.decision_id}")
     else:
-        lines.append(f"preview, nothing was written · {took_ms:.1f} ms of {answer.budget_ms} ms · {answer.release}")
+        lines.append(f"preview, nothing was written · {took}")
     return "\n".join(lines)
 
 

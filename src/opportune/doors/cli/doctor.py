@@ -37,7 +37,9 @@ def doctor(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = Fals
         {"name": one.name, "status": one.status, "found": one.found, "fix": one.fix or None} for one in found
     ]
     marks = {"ok": "ok  ", "note": "note", "bad": "BAD "}
-    lines = [f"{marks[one.status]}  {one.name:<16} {one.found}{f' → {one.fix}' if one.fix else ''}" for one in found]
+    lines = [
+        f"{marks[one.status]}  {one.name:<11} {one.found}" + (f" → {one.fix}" if one.fix else "") for one in found
+    ]
     healthy = all(one.status != "bad" for one in found)
     emit(as_json, {"ok": healthy, "checks": data}, "\n".join(lines))
     if not healthy:

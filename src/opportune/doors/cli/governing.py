@@ -75,7 +75,8 @@ def releases(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = Fa
     data = {
         "live": live,
         "releases": [
-            {"hash": one.hash, "created_at": format_time(one.created_ms), "note": one.note, "live": one.hash == live}
+            {"hash": one.hash, "live": one.hash == live, "created_at": format_time(one.created_ms),
+             "note": one.note}
             for one in stored
         ],
         "history": [

@@ -83,7 +83,7 @@ class Tally:
 
 
 def events_of(path: Path) -> Iterator[object]:
-    """The events of a file: one JSON document (an event or an array), or one event a line. Refusal names the line."""
+    """The events of a file: one JSON document (an event or an array), or one event a line; Refusal names it."""
     if path.suffix.lower() == ".json":
         yield from _document(path)
         return
@@ -113,9 +113,8 @@ def from_tables(
     """Ingests a folder of tables by a source; rows that cannot be mapped go to quarantine with their reasons."""
     if not folder.is_dir():
         raise Refusal(f"`{folder}` is no folder: source `{source.source}` reads a folder of tables")
-    files = {
-        table: str(folder / name) for table, name in locate(source, [path.name for path in folder.iterdir()]).items()
-    }
+    here = [path.name for path in folder.iterdir()]
+    files = {table: str(folder / name) for table, name in locate(source, here).items()}
     columns = {table: _columns(reader, table, files) for table in files}
     tally.from_tables = True
     compiled = _counting(compile_source(source, columns), tally)

@@ -72,7 +72,8 @@ def models(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = Fals
         for name, card in found
     ]  # fmt: skip
     columns = ("", "model", "card", "approved", "assignments", "auc", "ece", "data to")
-    emit(as_json, data, (lambda: table(columns, rows)) if rows else "nothing was trained here yet: `opportune train`")
+    nothing = "nothing was trained here yet: run `opportune train`"
+    emit(as_json, data, (lambda: table(columns, rows)) if rows else nothing)
 
 
 def _data(card: Scorecard) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def changed(bench: Workbench, place: Place, region: Region) -> str | None:
         return f"the playbook has problems and is not used: {live.hash} stays live, run `opportune check`"
     if release_hash(encode_manifest(playbook, live.cards)) == live.hash:
         return None
-    return f"the playbook differs from the live release {live.hash}: run `opportune release`, then `opportune promote`"
+    return f"the playbook differs from the live release {live.hash}: `opportune release` makes one of it"
 
 
 def actor() -> str:

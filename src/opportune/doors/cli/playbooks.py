@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
-from opportune.doors.cli.output import FOUND_SOMETHING, emit, plural, say
+from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, plural, say
 
 if TYPE_CHECKING:
     from opportune.core.releases import Release
@@ -24,7 +24,8 @@ def init(
 ) -> None:
     """Make a new playbook from a sample."""
     made = bench(ctx).scaffold(folder, sample)
-    data = {"folder": str(folder), "sample": sample, "files": [path.relative_to(folder).as_posix() for path in made]}
+    files = [path.relative_to(folder).as_posix() for path in made]
+    data = {"folder": str(folder), "sample": sample, "files": files}
     following = f"cd {folder} && opportune check && opportune test && opportune serve"
     emit(as_json, data, f"made {folder} from the sample `{sample}`: {plural(len(made), 'file')}\nnext: {following}")
 
@@ -38,6 +39,8 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Load and compile the whole playbook; name every problem at its file, line and column."""
+    if not playbook.is_dir():
+        raise Refusal(f"`--playbook {playbook}` is no folder: `opportune init` makes one")
     loaded, found = bench(ctx).examine(playbook)
     errors = [one for one in found if one.level == "error"]
     counts = {} if loaded is None else {
@@ -62,7 +65,7 @@ def check(
         raise typer.Exit(FOUND_SOMETHING)
 
 
-def test(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
+def run_tests(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
     """Run what the playbook promises: tests of feature views and policies, and the scenarios."""
     from opportune.core.releases import compile_release, encode_manifest
 

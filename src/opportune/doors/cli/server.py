@@ -20,11 +20,12 @@ from opportune.flows.region import Region
 PUBLISH_EVERY_S = 1.0
 START_WAIT_MAX_S = 15.0
 STOP_WAIT_MAX_S = 3
+KEEP_ALIVE_S = 30
 PORTS_TRIED = 50
 
 
 class Server:
-    """Serves a region over HTTP while its `with` block runs; `url` is where, `link` signs in to the console once."""
+    """Serves a region over HTTP while its `with` block runs; `link` signs in to the console once."""
 
     def __init__(self, region: Region, keyring: Keyring, listener: socket.socket) -> None:
         self.region = region
@@ -39,7 +40,8 @@ class Server:
         )  # fmt: skip
         config = uvicorn.Config(
             build_app(lambda: region, keyring, console_handlers(deps)), loop="uvloop", http="httptools",
-            log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_WAIT_MAX_S,
+            log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=STOP_WAIT_MAX_S,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = Thread(target=self._server.run, args=([listener],), name="http", daemon=True)
@@ -67,7 +69,9 @@ class Server:
         self._publisher.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._server.should_exit = True
         self._thread.join(STOP_WAIT_MAX_S + 5)
         self._publisher.stop()

@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Serve the API and the console until SIGTERM or Ctrl-C."""
     if role != "all":
-        raise Refusal(f"`--role {role}` is not in this version: one process does everything, leave it out or say `all`")
+        raise Refusal(f"`--role {role}` is not in this version: one process does everything, leave it out")
     if workers != 1:
         raise Refusal(f"`--workers {workers}` is not in this version: one process writes a store, leave it out")
     if not allow_remote and not is_loopback(host):
