@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Controller, Response, get, post, put
-from litestar.params import Dependency, Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
 from opportune.core.consents import CONSENT_SIGNALS
 from opportune.core.customers import ANY_CHANNEL, Person, consent_status
@@ -20,9 +21,11 @@ from opportune.doors.http.problems import HttpProblem
 from opportune.flows.region import Region
 from opportune.ports import StoredDecision
 
-Here = Annotated[Region, Dependency(skip_validation=True)]
-Text = Annotated[str, Parameter(max_length=256)]
-Last = Annotated[int, Parameter(ge=1, le=1000)]
+Here = NamedDependency[SkipValidation[Region]]
+Text = Annotated[str, PathParameter(max_length=256)]
+Word = Annotated[str, QueryParameter(max_length=256)]
+Maybe = Annotated[str | None, QueryParameter(max_length=256)]
+Last = Annotated[int, QueryParameter(ge=1, le=1000)]
 
 
 class ConsentPut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +53,7 @@ class Decisions(Controller):
 
     @get(sync_to_thread=True, summary="The newest decisions")
     def listed(
-        self, region: Here, last: Last = 50, disposition: Text | None = None, customer: Text | None = None
+        self, region: Here, last: Last = 50, disposition: Maybe = None, customer: Maybe = None
     ) -> list[dict[str, Any]]:
         """The newest decisions."""
         found = region.records.decisions(last, disposition=disposition, customer=customer)
@@ -83,7 +86,7 @@ class Decisions(Controller):
         "/{decision_id:str}/replay", sync_to_thread=True, status_code=200,
         summary="Rebuilds the decision from what it saw and compares it with the record to the byte",
     )
-    def replay(self, region: Here, decision_id: Text, release: Text | None = None) -> dict[str, Any]:
+    def replay(self, region: Here, decision_id: Text, release: Maybe = None) -> dict[str, Any]:
         """Rebuilds the decision from what it saw and compares it with the record to the byte."""
         one = _decision(region, decision_id)
         found: dict[str, Any] = msgspec.to_builtins(region.replay(one.id, release))
@@ -103,7 +106,7 @@ class Customers(Controller):
         return customer_view(region, person)
 
     @put("/{customer_id:str}/consents", sync_to_thread=True, summary="Records what the customer says")
-    def consent(self, region: Here, customer_id: Text, data: ConsentPut) -> dict[str, Any]:
+    def consent(self, region: Here, customer_id: Text, data: JSONBody[ConsentPut]) -> dict[str, Any]:
         """Records what the customer says; it holds for every decision from now on."""
         _person(region, customer_id)
         type_ = next(name for name, status in CONSENT_SIGNALS.items() if status == data.status)
@@ -143,7 +146,7 @@ class Govern(Controller):
         "/releases/{hash_:str}/promote", sync_to_thread=True, status_code=200,
         summary="Makes a stored release the live one",
     )
-    def promote(self, region: Here, hash_: Text, data: Promotion) -> dict[str, Any]:
+    def promote(self, region: Here, hash_: Text, data: JSONBody[Promotion]) -> dict[str, Any]:
         """Makes a stored release the live one."""
         try:
             region.promote(hash_, data.actor, data.why)
@@ -155,7 +158,7 @@ class Govern(Controller):
         "/releases/rollback", sync_to_thread=True, status_code=200,
         summary="Makes the release before the live one live again",
     )
-    def rollback(self, region: Here, data: Promotion) -> dict[str, Any]:
+    def rollback(self, region: Here, data: JSONBody[Promotion]) -> dict[str, Any]:
         """Makes the release before the live one live again."""
         return {"live": region.rollback(data.actor, data.why)}
 
@@ -171,7 +174,7 @@ class Govern(Controller):
         ]
 
     @get("/reviews", sync_to_thread=True, summary="Decisions that wait for a person")
-    def reviews(self, region: Here, status: Text = "open", last: Last = 50) -> list[dict[str, Any]]:
+    def reviews(self, region: Here, status: Word = "open", last: Last = 50) -> list[dict[str, Any]]:
         """Decisions that wait for a person."""
         return [msgspec.to_builtins(review) for review in region.records.reviews(status, last)]
 
@@ -208,7 +211,7 @@ class Ledger(Controller):
         return Response(region.ledger.vkey + "\n", media_type="text/plain")
 
     @get("/tile/{tile:path}", sync_to_thread=True, summary="A tile of hashes, or a bundle of entries")
-    def tile(self, region: Here, tile: str) -> Response[bytes]:
+    def tile(self, region: Here, tile: Text) -> Response[bytes]:
         """A tile of hashes, or a bundle of entries."""
         try:
             content = region.ledger.tile(f"tile{tile}")

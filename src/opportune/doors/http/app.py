@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import JSONBody
 
 import opportune
 from opportune.core.decisions.answers import Answer
@@ -74,22 +75,22 @@ def described_handlers() -> list[Any]:
     """The hot routes as the API's description knows them; the door in front answers them."""
 
     @post("/v1/decisions", tags=("decisions",), status_code=200)
-    async def decide(data: Question) -> Answer:
+    async def decide(data: JSONBody[Question]) -> Answer:
         """Is this the moment to offer this customer something, what, and in which channel? Recorded first."""
         raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
 
     @post("/v1/decisions/preview", tags=("decisions",), status_code=200)
-    async def preview(data: Question) -> Answer:
+    async def preview(data: JSONBody[Question]) -> Answer:
         """The answer that would be given now; writes nothing."""
         raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
 
     @post("/v1/signals", tags=("signals",), status_code=200)
-    async def signals(data: dict[str, Any]) -> Receipts:
+    async def signals(data: JSONBody[dict[str, Any]]) -> Receipts:
         """CloudEvents 1.0: structured, binary or a batch (a JSON array of events)."""
         raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
 
     @post("/v1/outcomes", tags=("outcomes",), status_code=200)
-    async def outcomes(data: OutcomePost) -> dict[str, Any]:
+    async def outcomes(data: JSONBody[OutcomePost]) -> dict[str, Any]:
         """What became of a decision: one outcome, or an array of them."""
         raise HttpProblem(500, "not_in_front", "the hot routes are answered by the door in front")
 
