@@ -49,9 +49,9 @@ class HotDoor:
     def __init__(self, region: Callable[[], Region], keyring: Keyring, behind: AsgiApp) -> None:
         self._region = region
         self._keyring = keyring
-        self._behind = behind
+        self.behind = behind
         self._bridge: LoopBridge | None = None
-        self._routes: dict[str, tuple[str, Callable[[Mapping[str, str], bytes, str], Awaitable[bytes]]]] = {
+        self.routes: dict[str, tuple[str, Callable[[Mapping[str, str], bytes, str], Awaitable[bytes]]]] = {
             "/v1/decisions": ("decisions", self._decide),
             "/v1/decisions/preview": ("decisions", self._preview),
             "/v1/signals": ("signals", self._signals),
@@ -60,9 +60,9 @@ class HotDoor:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._routes.get(scope["path"]) if scope["type"] == "http" else None
+        route = self.routes.get(scope["path"]) if scope["type"] == "http" else None
         if route is None or scope["method"] != "POST":
-            await self._behind(scope, receive, send)
+            await self.behind(scope, receive, send)
             return
         needed, handler = route
         try:
