@@ -16,6 +16,7 @@ CUSTOMERS = 40
 INGESTERS = 3
 DECIDERS = 4
 Event = dict[str, Any]
+Work = Callable[["Client", "Promised", str, Random], None]
 
 
 def now() -> str:
@@ -59,6 +60,7 @@ class Promised:
         self.taken: set[str] = set()
         self.trouble: list[str] = []
         self.count = 0
+        self.cut_off = 0  # under way when the server died
         self._change = Condition()
 
     def acknowledged(self, keep: Callable[[], None]) -> None:
@@ -89,11 +91,11 @@ def run_until_killed(served: Served, promised: Promised, number: int, seed: int)
             thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in threads)
     assert promised.trouble == []
+    promised.cut_off += len(promised.questions.keys() - promised.answers.keys())
+    promised.cut_off += len(promised.sent) - len(promised.receipts)
 
 
-def _until_gone(
-    work: Callable[[Client, Promised, str, Random], None], served: Served, promised: Promised, name: str, rng: Random
-) -> None:
+def _until_gone(work: Work, served: Served, promised: Promised, name: str, rng: Random) -> None:
     client = served.client()
     step = 0
     try:

@@ -123,7 +123,8 @@ class Survivor:
         lines = client.get("/metrics").body.decode()
         told = {name: int(value) for name, value in re.findall(r"^opportune_(\w+)_total (\d+)$", lines, re.M)}
         with sqlite3.connect(f"file:{self.stores}/records.db?mode=ro", uri=True) as beside:
-            count = {name: beside.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for name, table in TABLES.items()}
+            sizes = {name: beside.execute(f"SELECT count(*) FROM {table}") for name, table in TABLES.items()}
+            count = {name: size.fetchone()[0] for name, size in sizes.items()}
             kept = dict(beside.execute("SELECT name, value FROM counters"))
             assert beside.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         beside.close()
@@ -176,6 +177,7 @@ def test_twenty_kills_lose_nothing_and_fold_nothing_twice(tmp_path: Path) -> Non
     survivor = Survivor(tmp_path / "playbook")
     for number in range(KILLS):
         survivor.round(number, SEED + 1000 + number)
+    assert survivor.promised.cut_off > KILLS, "the kills came when nothing was under way"
 
 
 def test_the_store_syncs_every_commit(tmp_path: Path) -> None:
