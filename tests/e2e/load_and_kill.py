@@ -13,6 +13,7 @@ from typing import Any
 from served import Client, Reply, Served
 
 CUSTOMERS = 40
+ASKED_OFTEN = 4  # these meet their contact limits
 INGESTERS = 3
 DECIDERS = 4
 Event = dict[str, Any]
@@ -128,8 +129,9 @@ def _ingest(client: Client, promised: Promised, name: str, rng: Random) -> None:
 
 
 def _decide(client: Client, promised: Promised, name: str, rng: Random) -> None:
+    who = rng.randrange(rng.choice((ASKED_OFTEN, CUSTOMERS)))
     question = {
-        "customer": {"id": f"c{rng.randrange(CUSTOMERS)}"}, "moment": "usage.limit_reached", "channels": ["in_app"],
+        "customer": {"id": f"c{who}"}, "moment": "usage.limit_reached", "channels": ["in_app"],
         "context": {"limit": "seats", "used": 10}, "budget_ms": 10_000, "idempotency_key": name,
     }  # fmt: skip
     promised.questions[name] = question

@@ -71,7 +71,9 @@ class Served:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the server ended with {self._process.wait()}"
-        self.url: str = json.loads(line)["url"]
+        said = json.loads(line)
+        assert "url" in said, said
+        self.url: str = said["url"]
         self.key: str = json.loads((playbook / ".opportune/api_keys.json").read_text())["api_key"]
 
     def client(self) -> Client:
