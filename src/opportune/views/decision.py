@@ -10,7 +10,8 @@ import msgspec
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.explain import WhyNot, Words, reason_of, why_not, words
-from opportune.core.decisions.records import STEPS, DecisionRecord, Scored, decode_record
+from opportune.core.decisions.kernel import scored_rows
+from opportune.core.decisions.records import STEPS, DecisionRecord, ScoredRow, decode_record
 from opportune.ports import Ledger, Pulse, Records, StoredDecision, StoredOutcome
 from opportune.views.ledger import LedgerState, ledger_state
 
@@ -192,7 +193,7 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
     result = record.result
     name = result.would or (f"{result.offer}@{result.channel}" if result.offer is not None else None)
     candidate = next((one for one in brain.candidates if one.id == name), None)
-    scored = next((one for one in result.scored if one.candidate == name), None)
+    scored = next((one for one in scored_rows(brain, result.scored) if one.candidate == name), None)
     if candidate is None or scored is None:
         return None
     offer, channel = candidate.offer, candidate.channel
@@ -222,7 +223,7 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
     )
 
 
-def _parts(brain: Brain, candidate: Candidate, scored: Scored) -> tuple[tuple[str, float], ...]:
+def _parts(brain: Brain, candidate: Candidate, scored: ScoredRow) -> tuple[tuple[str, float], ...]:
     """uplift x margin, less costs, plus the lever: what is left over is what fatigue took."""
     gross = scored.uplift * float(brain.margins[candidate.index])
     cost = float(brain.costs[candidate.index])

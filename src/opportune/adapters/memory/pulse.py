@@ -10,7 +10,7 @@ from opportune.ports import PulseWindow
 KEPT = 16_384
 _Beat = tuple[int, int, str, str, int]
 
-_EDGES_US = tuple(step * 10**power for power in range(2, 6) for step in (1, 2, 5)) + (1_000_000,)
+_EDGES_US = (*(step * 10**power for power in range(2, 6) for step in (1, 2, 5)), 1_000_000)
 """Upper ends of the histogram's buckets: 100 µs, 200 µs, 500 µs, … 1 s; slower ones count in the last."""
 
 

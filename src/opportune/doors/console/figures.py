@@ -115,20 +115,24 @@ def strip(seconds: Sequence[tuple[int, int]], budget_us: int) -> Markup:
 def span_bar(start: float, length: float, scale: float, mark: float | None = None, class_: str = "step") -> Markup:
     """One row of a waterfall: a bar from `start`, both in units of `scale`, and a line at `mark`."""
     wide = max(WIDTH * length / scale, 3.0)
-    shapes = [tag("rect", class_=class_, x=min(WIDTH * start / scale, WIDTH - wide), y=3, width=wide, height=10, rx=2)]
+    x = min(WIDTH * start / scale, WIDTH - wide)
+    shapes = [tag("rect", class_=class_, x=x, y=3, width=wide, height=10, rx=2)]
     if mark is not None and mark <= scale:
         at = WIDTH * mark / scale
         shapes.append(tag("line", class_="budget", x1=at, x2=at, y1=0, y2=16))
     return stretched(16, *shapes)
 
 
-def share_bar(share: float, class_: str = "step") -> Markup:
-    """A bar filled to a share of 0..1."""
-    filled = WIDTH * max(0.0, min(share, 1.0))
+def budget_bar(took: float, budget: float) -> Markup:
+    """All that was taken, against the budget, which is a line."""
+    scale = max(took, budget)
+    at = min(WIDTH * budget / scale, WIDTH - 1)
     return stretched(
-        8,
-        tag("rect", class_="track", x=0, y=0, width=WIDTH, height=8),
-        tag("rect", class_=class_, x=0, y=0, width=max(filled, 3.0 if share > 0 else 0.0), height=8),
+        16,
+        tag("rect", class_="track", x=0, y=4, width=WIDTH, height=8),
+        tag("rect", class_="over" if took > budget else "step", x=0, y=4, width=max(WIDTH * took / scale, 3.0),
+            height=8),
+        tag("line", class_="budget", x1=at, x2=at, y1=0, y2=16),
     )
 
 
@@ -181,9 +185,10 @@ def _log_place(us: int, buckets: Sequence[tuple[int, int]], step: float) -> floa
 
 
 def _budget(at: float, foot: int, text: str, *, right: bool) -> list[Markup]:
+    x, anchor = (at + 4, "start") if right else (at - 4, "end")
     return [
         tag("line", class_="budget", x1=at, x2=at, y1=4, y2=foot),
-        tag("text", text, class_="tick", x=at + 4 if right else at - 4, y=12, text_anchor="start" if right else "end"),
+        tag("text", text, class_="tick", x=x, y=12, text_anchor=anchor),
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -70,8 +69,9 @@ class Pages:
             means=phrases.DISPOSITION_MEANS,
             reason_words=phrases.REASON_WORDS,
             stage_words=phrases.STAGE_WORDS,
+            own_words=phrases.RULES_SAID_BY_THEIR_STAGE,
             asset=lambda name: f"/console/static/{files[name].tag}/{name}",
         )
 
-    def render(self, template: str, **values: Any) -> str:
+    def render(self, template: str, **values: object) -> str:
         return self._environment.get_template(template).render(**values)

@@ -54,6 +54,7 @@ STAGE_WORDS = {
     "arbitration": "Arbitration",
     "chosen": "Chosen",
 }
+RULES_SAID_BY_THEIR_STAGE = ("chosen", "value", "draw", "not_scored", "asked_channels", "no_permit", "validity")
 STAGE_ORDER = ("chosen", "arbitration", *(stage for stage in STAGE_WORDS if stage not in ("chosen", "arbitration")))
 
 

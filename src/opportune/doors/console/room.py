@@ -20,6 +20,7 @@ from opportune.doors.console.security import HEADERS, AnyRequest, no_session_coo
 from opportune.doors.console.sessions import COOKIE
 from opportune.doors.console.stream import Streams, following
 from opportune.doors.console.tables import Filters, candidate_table
+from opportune.flows.region import NotReady
 from opportune.flows.replay import Replayed, replay
 from opportune.views import DecisionView, LiveView, Revenue, decision_view, live_view, revenue_view
 
@@ -169,7 +170,7 @@ class Room:
         """The live release's brain; None before the first release."""
         try:
             return self._deps.brain()
-        except LookupError:
+        except (LookupError, NotReady):
             return None
 
     def _decision(self, id_: str) -> DecisionView:
@@ -187,7 +188,7 @@ class Room:
                 self._revenue = (now_ms, revenue_view(self._deps.records, since_ms))
             return self._revenue[1]
 
-    def _page(self, request: AnyRequest, template: str, status_code: int = 200, **values: Any) -> _Page:
+    def _page(self, request: AnyRequest, template: str, status_code: int = 200, **values: object) -> _Page:
         theme = request.cookies.get(THEME_COOKIE, "auto")
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         text = self._pages.render(

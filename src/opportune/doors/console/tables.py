@@ -85,14 +85,14 @@ def searchable(one: WhyNot) -> str:
     return " ".join(parts).casefold()
 
 
-def _order(one: WhyNot, sort: str) -> Any:
+def _order(one: WhyNot, sort: str) -> tuple[Any, ...]:
     if sort == "offer":
-        return (one.title.casefold(), one.channel)
+        return one.title.casefold(), one.channel
     if sort == "channel":
-        return (one.channel, one.title.casefold())
+        return one.channel, one.title.casefold()
     if sort == "value":
-        return one.value or 0.0
+        return (one.value or 0.0,)
     if sort == "probability":
-        return one.probability or 0.0
+        return (one.probability or 0.0,)
     place = STAGE_ORDER.index(one.stage) if one.stage in STAGE_ORDER else len(STAGE_ORDER)
-    return (place, -(one.value or 0.0), one.title.casefold(), one.channel)
+    return place, -(one.value or 0.0), one.title.casefold(), one.channel
