@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -181,6 +179,9 @@ def _names_of(playbook: Playbook) -> tuple[str, str]:
 
 def _sqlite(place: Place) -> Vital:
     """Opens a store of its own where the region's would be, to see what the disk really grants."""
+    import sqlite3
+    import tempfile
+
     from opportune.adapters.sqlite.file import open_for_writing
     from opportune.ports import StoreBroken
 

@@ -84,7 +84,7 @@ def build() -> typer.Typer:
         rich_markup_mode=None, pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )  # fmt: skip
-    app.callback()(_version)
+    app.callback(help=HELP)(_options)
     for name, command in COMMANDS.items():
         app.command(name)(told(command))
     audits = typer.Typer(help="Verify the ledger, and prove what is in it.", no_args_is_help=True)
@@ -94,11 +94,17 @@ def build() -> typer.Typer:
     return app
 
 
-def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
-) -> None:
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         import opportune
 
         say(f"opportune {opportune.__version__}")
         raise typer.Exit
+
+
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and stop.", callback=_version, is_eager=True
+    ),
+) -> None:
+    """Options of the program itself."""

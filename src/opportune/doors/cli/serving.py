@@ -37,11 +37,12 @@ def serve(
         raise Refusal(f"`--workers {workers}` is not in this version: one process writes a store, leave it out")
     if not allow_remote and not is_loopback(host):
         raise Refusal(f"`--host {host}` is open to other machines: say `--allow-remote` if you mean it")
+    workbench = bench(ctx)
+    place = workbench.place(playbook)
+
     from opportune.doors.cli.live import ensure_live
     from opportune.doors.cli.server import Server, listen
 
-    workbench = bench(ctx)
-    place = workbench.place(playbook)
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

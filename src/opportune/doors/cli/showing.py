@@ -72,6 +72,9 @@ def demo(
     with _kept(folder) as target:
         workbench.scaffold(target, "saas")
         found = _staged(workbench, workbench.place(target), run, kept=folder is not None)
+    if not found:
+        note("stopped before anything was decided")
+        return
     _told(run, found)
     if found["errors"] or not found["ledger"]["verified"] or found["replay"]["same"] < found["replay"]["of"]:
         raise typer.Exit(FOUND_SOMETHING)
@@ -94,6 +97,8 @@ def _staged(workbench: Workbench, place: Place, run: Run, *, kept: bool) -> dict
             history, heard = stage.load_history(region, world, stop, quiet=run.headless)
             loaded = f"{history.get('accepted', 0):,} signals of 75 days"
             run.tell(f"  world   {loaded} loaded ({run.mark('history')} s)")
+            if stop.is_set():
+                return {}
             model = _modelled(workbench, place, run, region, stop)
             _copyable(run, server, place, names, stage.example(region, heard), kept=kept)
             run.mark("live")

@@ -29,6 +29,9 @@ from opportune.doors.http.cloudevents import draft_of
 from opportune.flows.region import Region
 
 BATCH = 1_000
+HISTORY_ABOUT = 52_000
+"""Signals of the world: known exactly only when it has been lived through."""
+
 TRAINING_NICENESS = 10
 TRAINING_WAIT_MAX_S = 180.0
 STATUS_EVERY_S = 0.5
@@ -46,7 +49,7 @@ def load_history(region: Region, world: World, stop: Event, *, quiet: bool) -> t
     """The world's past through the ingest flow: how many of which fate, and the customers heard of last."""
     fates: Counter[str] = Counter()
     heard: dict[str, None] = {}
-    with progress("loading the history", None, quiet=quiet) as advance:
+    with progress("loading the history", HISTORY_ABOUT, quiet=quiet) as advance:
         for batch in _batches(world.history()):
             fates.update(receipt.status for receipt in region.ingest.run([draft_of(event) for event in batch]))
             advance(len(batch))
