@@ -3,7 +3,7 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast check lock clean
+.PHONY: demo test test-fast check bench torture lock clean
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	$(PY) -m venv $(VENV)
@@ -36,3 +36,9 @@ check: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.decide
+
+torture: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow --durations=10
