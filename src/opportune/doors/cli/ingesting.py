@@ -36,7 +36,8 @@ def ingest(
         ensure_live(workbench, place, region, note)
         tally = Tally()
         if folders or source is not None:
-            known = {one.source: one for one in region.releases.live().playbook.sources}
+            sources = region.releases.live().playbook.sources
+            known = {one.source: one for one in sources if one.tables}
             from_tables(region, _source(known, source), files[0], workbench.tables(), tally, quiet=as_json)
         for path in files if not (folders or source is not None) else []:
             from_events(region, path, events_of(path), tally, quiet=as_json)
