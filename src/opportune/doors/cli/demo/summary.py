@@ -59,7 +59,7 @@ def incremental(rows: Iterable[tuple[str, bool, float]], currency: str) -> Incre
     count = len(offered)
     note = "above zero" if low > 0 else "below zero" if high < 0 else "the interval includes zero: not shown yet"
     if (buyers := sum(revenue > 0 for revenue in held_out)) < BUYERS_MIN:
-        note += f"; only {buyers} held-out accounts bought so far, so the interval is narrower than it should be"
+        note += f"; held-out accounts that bought so far: {buyers}, so the interval is narrower than it should be"
     return Incremental(
         currency, count, len(held_out), round(means[0], 2), round(means[1], 2), round(difference, 2), round(low, 2),
         round(high, 2), round(difference * count, 2), round(low * count, 2), round(high * count, 2), note,
