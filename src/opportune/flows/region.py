@@ -8,15 +8,16 @@ from threading import Lock
 from opportune.core.customers import Person
 from opportune.core.decisions.answers import answer_of
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.kernel import run
+from opportune.core.decisions.kernel import choose, score
 from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, encode_record
+from opportune.core.decisions.shortlist import Shortlist, shortlist
 from opportune.core.decisions.snapshot import see
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
 from opportune.core.releases import Release, compile_release
 from opportune.flows.act import Act
 from opportune.flows.admission import Gate
-from opportune.flows.decide import Decide, RecordedProbe
+from opportune.flows.decide import Decide
 from opportune.flows.govern import make_release, promote, rollback
 from opportune.flows.ingest import Ingest
 from opportune.flows.replay import Replayed, replay
@@ -108,10 +109,12 @@ class Region:
         brain = self.releases.live().brain
         asked = Asked("warm-up", next(iter(brain.moments)), tuple(brain.channels))
         seen = see(brain, Person("warm-up"), None, asked.channels, self.clock.now_ms())
-        record = DecisionRecord(
-            RECORD_VERSION, self.clock.new_id(), brain.release, self.name, asked, seen, (), (),
-            run(brain, asked, seen, "warm-up", RecordedProbe(())),
-        )
+        shortlist(brain, asked, seen)
+        # Nobody has refused anything here, and nothing is recorded: every candidate goes through arbitration.
+        open_to_all = Shortlist((1 << len(brain.candidates)) - 1, ())
+        result = choose(brain, asked, seen, open_to_all, score(brain, seen, usable=True), "warm-up", False)
+        id_ = self.clock.new_id()
+        record = DecisionRecord(RECORD_VERSION, id_, brain.release, self.name, asked, seen, (), (), result)
         encode_record(record)
         answer_of(brain, record, self.vault.sign)
         if self.warm is not None:
