@@ -241,6 +241,12 @@ class Vault(Protocol):
 
     def public_key(self) -> bytes: ...
 
+    def hook_secrets(self, source: str) -> tuple[str, ...]:
+        """What the webhooks of a source are signed with, any of them; empty when nothing was put there.
+
+        Raises OSError when they cannot be read, or others can read them too.
+        """
+
 
 class Clock(Protocol):
     """Time and names, from outside."""

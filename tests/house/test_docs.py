@@ -10,6 +10,7 @@ import pytest
 from opportune.doors.http.app import build_app
 from opportune.doors.http.hot import HotDoor
 from opportune.doors.http.keys import Keyring
+from opportune.doors.http.vendors.door import VendorDoor
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -17,10 +18,11 @@ PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md",
 
 def routes_of(app: HotDoor) -> set[str]:
     """Every path the application answers, as the docs write it."""
-    behind = {
-        re.sub(r":[a-z]+}", "}", path) for path in app.behind.route_handler_method_map  # type: ignore[attr-defined]
-    }
-    return set(app.routes) | {path for path in behind if not path.startswith("/console")}
+    vendors = app.behind
+    assert isinstance(vendors, VendorDoor)
+    found = vendors.behind.route_handler_method_map  # type: ignore[attr-defined]
+    behind = {re.sub(r":[a-z]+}", "}", path) for path in found}
+    return set(app.routes) | vendors.routes | {path for path in behind if not path.startswith("/console")}
 
 
 def test_every_route_is_documented() -> None:

@@ -194,7 +194,8 @@ def test_ravenstack_gets_no_offer_without_consent_and_sensible_ones_with_it(rele
 
 
 def ravenstack_drafts(release: Release) -> Iterator[Draft]:
-    source, reader = release.playbook.sources[0], DuckTables()
+    source = next(one for one in release.playbook.sources if one.source == "ravenstack")
+    reader = DuckTables()
     found = locate(source, [path.name for path in RAVENSTACK.iterdir()])
     files = {table: str(RAVENSTACK / file) for table, file in found.items()}
 

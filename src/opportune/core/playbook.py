@@ -12,6 +12,9 @@ from opportune.core.features import FeatureView
 from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract
 
+Vendor = Literal["segment", "posthog"]
+"""Whose calls: RudderStack's have the shape of Segment's."""
+
 
 class Holdout(Document, frozen=True, kw_only=True):
     """The control group that never gets an offer: a share of units (accounts, or people without one)."""
@@ -70,8 +73,37 @@ class SignalMapping(Document, frozen=True, kw_only=True):
     data: Mapping[str, str] = {}
 
 
+class PayloadMapping(Document, frozen=True, kw_only=True):
+    """How one message becomes one signal; every value is a CEL expression over what the sender delivers.
+
+    Names are `event` (the message as it came), `properties`, `traits` and `context` (see core.payloads). `vendor`
+    says whose calls are meant; without it, deliveries to the hook of this source. Without `id`, `time`, `subject`,
+    `account` or `data` the sender's own convention gives them. `when` leaves messages out.
+    """
+
+    event: str | tuple[str, ...]
+    type: str
+    vendor: Vendor | tuple[Vendor, ...] = ()
+    id: str | None = None
+    time: str | None = None
+    subject: str | None = None
+    account: str | None = None
+    when: str | None = None
+    data: Mapping[str, str] | None = None
+
+
+class Hook(Document, frozen=True, kw_only=True):
+    """Who signs the deliveries to `/v1/hooks/<source>`; the secrets are in the data folder, never in a playbook.
+
+    `url` is the public address of the hook, where the signature covers it (HubSpot); without it, the one asked for.
+    """
+
+    signed_by: Literal["stripe", "hubspot", "hubspot_v2", "segment", "standard"]
+    url: str | None = None
+
+
 class Source(Document, frozen=True, kw_only=True):
-    """A system signals come from: its tables or payload files, and how they map to canonical signals.
+    """A system signals come from: its tables, calls or webhooks, and how they map to canonical signals.
 
     Tables named in `optional` may be absent: the mappings that read them then give nothing.
     """
@@ -79,9 +111,11 @@ class Source(Document, frozen=True, kw_only=True):
     source: str
     title: str
     owner: str
-    tables: Mapping[str, str]
-    signals: tuple[SignalMapping, ...]
+    tables: Mapping[str, str] = {}
+    signals: tuple[SignalMapping, ...] = ()
     optional: tuple[str, ...] = ()
+    hook: Hook | None = None
+    payloads: tuple[PayloadMapping, ...] = ()
 
 
 class Scenario(Document, frozen=True, kw_only=True):

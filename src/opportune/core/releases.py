@@ -17,6 +17,7 @@ from opportune.core.durations import parse_duration_ms
 from opportune.core.expressions import parse
 from opportune.core.features import CompiledViews, compile_views
 from opportune.core.models import Scorecard, card_hash, compile_scorecard
+from opportune.core.payloads import CompiledPayloads, PayloadError, compile_payloads
 from opportune.core.playbook import Playbook
 from opportune.core.policies import CandidateTable, Policy, Variable, compile_policies
 from opportune.core.signals import CompiledContract, SignalContract, parse_time_ms
@@ -43,6 +44,7 @@ class Release(msgspec.Struct, frozen=True):
     contracts: Mapping[tuple[str, int], CompiledContract]
     views: CompiledViews
     brain: Brain
+    payloads: CompiledPayloads
 
 
 class ReleaseError(ValueError):
@@ -83,7 +85,11 @@ def compile_release(manifest: bytes) -> Release:
     views = compile_views(playbook.views, _fields(playbook.contracts))
     hash_ = release_hash(manifest)
     brain = compile_brain(hash_, playbook, parts.cards, views)
-    return Release(hash_, playbook.app.region, playbook, parts.cards, contracts, views, brain)
+    try:
+        payloads = compile_payloads(playbook.sources, playbook.contracts)
+    except PayloadError as error:
+        raise ReleaseError("sources", error.source, error.told) from error
+    return Release(hash_, playbook.app.region, playbook, parts.cards, contracts, views, brain, payloads)
 
 
 def compile_brain(

@@ -76,8 +76,12 @@ class CompiledContract(msgspec.Struct, frozen=True):
     validate: Validator
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """A signal as a door parsed it, before anyone trusts it: every field may be wrong."""
+class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A signal as a door parsed it, before anyone trusts it: every field may be wrong.
+
+    `skew_ms` is what the sender's clock lags behind ours, added to `time`, or to our time without one. `problems`
+    were found on the way here: such a draft is for quarantine.
+    """
 
     source: object
     id: object
@@ -87,13 +91,16 @@ class Draft(msgspec.Struct, frozen=True):
     account: object = None
     version: object = None
     data: object = None
+    skew_ms: int = 0
+    problems: tuple[Problem, ...] = ()
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """Either a signal or the problems that keep it out."""
+    """Either a signal or the problems that keep it out; `said_ms` is the time as sent, 0 when none was."""
 
     signal: Signal | None
     problems: tuple[Problem, ...] = ()
+    said_ms: int = 0
 
 
 def parse_time_ms(text: str) -> int:
@@ -119,13 +126,14 @@ def check(
     draft: Draft, contracts: Mapping[tuple[str, int], CompiledContract], received_ms: int
 ) -> Checked:
     """Envelope, size, depth, time and schema; all problems are named at once, and nothing is half accepted."""
-    problems: list[Problem] = []
+    problems: list[Problem] = list(draft.problems)
     source = _text(draft.source, "source", problems)
     id_ = _text(draft.id, "id", problems)
     type_ = _text(draft.type, "type", problems)
     customer = _optional_text(draft.subject, "subject", problems)
     account = _optional_text(draft.account, "account", problems)
-    at_ms = _time(draft.time, received_ms, problems)
+    at_ms = _time(draft.time, received_ms, draft.skew_ms, problems)
+    said_ms = 0 if draft.time is None else at_ms - draft.skew_ms
     data = _data(draft.data, problems)
     contract = _contract(type_, draft.version, contracts, problems) if type_ else None
     if contract is not None:
@@ -137,12 +145,16 @@ def check(
     if problems or contract is None or data is None:
         return Checked(None, tuple(problems))
     version = contract.contract.version
-    return Checked(Signal(source, id_, type_, version, at_ms, received_ms, customer, account, data))
+    return Checked(Signal(source, id_, type_, version, at_ms, received_ms, customer, account, data), (), said_ms)
 
 
-def content_hash(signal: Signal) -> bytes:
-    """16 bytes over everything the sender said: two deliveries are the same fact only when this is equal."""
-    said = (signal.type, signal.version, signal.at_ms, signal.customer, signal.account, signal.data)
+def content_hash(signal: Signal, said_ms: int | None = None) -> bytes:
+    """16 bytes over everything the sender said: two deliveries are the same fact only when this is equal.
+
+    `said_ms` is the time as sent, which differs from the signal's where a clock was corrected or none was given.
+    """
+    at_ms = signal.at_ms if said_ms is None else said_ms
+    said = (signal.type, signal.version, at_ms, signal.customer, signal.account, signal.data)
     return hashlib.blake2b(msgspec.msgpack.encode(said, order="sorted"), digest_size=16).digest()
 
 
@@ -164,14 +176,14 @@ def _optional_text(value: object, field: str, problems: list[Problem]) -> str | 
     return None if value is None else _text(value, field, problems) or None
 
 
-def _time(value: object, received_ms: int, problems: list[Problem]) -> int:
+def _time(value: object, received_ms: int, skew_ms: int, problems: list[Problem]) -> int:
     if value is None:
-        return received_ms
+        return received_ms + skew_ms
     if not isinstance(value, str):
         problems.append(Problem("type", "time", f"`time` must be an RFC 3339 string, not {_name(value)}"))
         return received_ms
     try:
-        at_ms = parse_time_ms(value)
+        at_ms = parse_time_ms(value) + skew_ms
     except (ValueError, OverflowError) as error:
         problems.append(Problem("time", "time", str(error)))
         return received_ms

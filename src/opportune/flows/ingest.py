@@ -79,7 +79,7 @@ class Ingest(msgspec.Struct, frozen=True):
         if signal is None:
             return keep_out(tx, taken.draft, taken.checked.problems, received_ms)
         # 3. tell apart
-        content = content_hash(signal)
+        content = content_hash(signal, taken.checked.said_ms)
         known = tx.signal_seen(signal.source, signal.id)
         if known is not None:
             return _again(tx, taken, signal, known, content, received_ms)
@@ -108,7 +108,8 @@ def take(draft: Draft, release: Release, vault: Vault, received_ms: int) -> Take
             data = {**(signal.data if data is None else data), field: f"#{hashed.hex()[:16]}"}
     if data is None:
         return Taken(draft, checked)
-    return Taken(draft, Checked(msgspec.structs.replace(signal, data=data)), tuple(found))
+    replace = msgspec.structs.replace
+    return Taken(draft, replace(checked, signal=replace(signal, data=data)), tuple(found))
 
 
 def write_signal(
@@ -218,6 +219,8 @@ def _short(value: object) -> str:
 
 
 def _body(draft: Draft) -> bytes:
+    if draft.problems:
+        draft = msgspec.structs.replace(draft, problems=())
     try:
         return msgspec.json.encode(draft)[:65_536]
     except (TypeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Checks that the documents of a playbook agree with each other, without compiling any expression."""
+"""Checks that documents of a playbook agree; of expressions, only those over payloads are compiled here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from opportune.core.contracts import schema_problems
 from opportune.core.durations import parse_duration_ms
 from opportune.core.features import FeatureView
 from opportune.core.features.documents import duration_ms
+from opportune.core.payloads import payload_errors
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract, parse_time_ms
@@ -231,6 +232,8 @@ def _source(playbook: Playbook, source: Source) -> Iterator[Found]:
         yield from _known(("signals", index, "type"), "signal type", mapping.type, types)
         for table in mapping.lookup:
             yield from _known(("signals", index, "lookup", table), "table", table, source.tables, on_key=True)
+    for error in payload_errors(source, playbook.contracts):
+        yield Found(error.path, error.message, error.nearest)
 
 
 def _model(playbook: Playbook, model: ModelSpec) -> Iterator[Found]:

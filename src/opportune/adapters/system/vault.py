@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from opportune.ports import Vault
 
 KEY_BYTES: Final = 32
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class VaultError(Exception):
@@ -23,8 +25,10 @@ class FileVault(Vault):
     `identifier` and `salt` keys are for HMAC-SHA256 (RFC 2104), `signing` is an Ed25519 seed (RFC 8032).
     """
 
-    def __init__(self, path: Path | str) -> None:
-        """Raises VaultError when a key can be read by others or has another length."""
+    def __init__(self, path: Path | str, secrets: Path | None = None) -> None:
+        """`secrets` is the folder of webhook secrets, read when they are asked for: one file per source, a secret a
+        line. Raises VaultError when a key can be read by others or has another length."""
+        self._secrets = secrets
         folder = Path(path)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._identifier_key = _key(folder / "identifier.key")
@@ -45,6 +49,22 @@ class FileVault(Vault):
     def public_key(self) -> bytes:
         """32 raw bytes."""
         return self._signer.public_key().public_bytes_raw()
+
+    def hook_secrets(self, source: str) -> tuple[str, ...]:
+        """The lines of the file of this source; OSError when it cannot be read, or others can read it too."""
+        if self._secrets is None or not _FILE_NAME.fullmatch(source):
+            return ()
+        path = self._secrets / source
+        try:
+            mode, content = path.stat().st_mode, path.read_bytes()
+        except FileNotFoundError:
+            return ()
+        if os.name == "posix" and mode & 0o077:
+            raise PermissionError(f"secrets `{path}` can be read by others: run chmod 600 on it")
+        if not content.isascii():
+            raise OSError(f"secrets `{path}` hold more than ASCII: one secret a line")
+        text = content.decode("ascii")
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def normalised(kind: str, value: str) -> str:

@@ -23,6 +23,7 @@ from opportune.doors.http.api import Customers, Decisions, Govern, Ledger, healt
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.keys import Keyring, key_of
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, of_field
+from opportune.doors.http.vendors.door import VendorDoor
 from opportune.flows.govern import GovernError
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
@@ -68,7 +69,8 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
         request_max_body_size=4 * 1024 * 1024,
         logging_config=None,
     )
-    return HotDoor(region, keyring, behind)  # type: ignore[arg-type]
+    vendors = VendorDoor(region, keyring, behind)  # type: ignore[arg-type]
+    return HotDoor(region, keyring, vendors)
 
 
 def described_handlers() -> list[Any]:

@@ -16,7 +16,6 @@ from opportune.doors.http.bridge import LoopBridge
 from opportune.doors.http.cloudevents import drafts_of
 from opportune.doors.http.keys import Keyring, Scopes, key_of
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, of_field
-from opportune.doors.http.segment import SEGMENT_PATHS, segment_drafts
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
 
@@ -56,7 +55,6 @@ class HotDoor:
             "/v1/decisions/preview": ("decisions", self._preview),
             "/v1/signals": ("signals", self._signals),
             "/v1/outcomes": ("outcomes", self._outcomes),
-            **dict.fromkeys(SEGMENT_PATHS, ("signals", self._segment)),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,11 +109,7 @@ class HotDoor:
         receipts = await self._take(drafts)
         if len(receipts) == 1 and receipts[0].status == "quarantined":
             raise _quarantined(receipts[0].problems)
-        return _counted(receipts)
-
-    async def _segment(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
-        # Senders of this shape drop what is refused: what cannot be accepted is kept in quarantine, and said so.
-        return _counted(await self._take(segment_drafts(path, body)))
+        return _ENCODER.encode(counted(receipts))
 
     async def _take(self, drafts: list[Draft]) -> list[Receipt]:
         if not drafts:
@@ -139,6 +133,11 @@ class HotDoor:
 
 async def read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
     """The whole body, gunzipped when it is gzip by header or by its first bytes; 413 over the limit."""
+    return unpacked(await read_sent(receive), headers)
+
+
+async def read_sent(receive: Receive) -> bytes:
+    """The whole body as it was sent; 413 over the limit."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
@@ -148,6 +147,11 @@ async def read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
             break
     if len(body) > BODY_BYTES_MAX:
         raise HttpProblem(413, "body_too_large", f"a body holds at most {BODY_BYTES_MAX} bytes: send less at once")
+    return body
+
+
+def unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Gunzipped when it is gzip by header or by its first bytes; 413 over the limit, 400 when it cannot be."""
     if body[:2] == b"\x1f\x8b" or headers.get("content-encoding") == "gzip":
         return _gunzip(body)
     return body
@@ -179,10 +183,9 @@ def _too_late(future: asyncio.Future[Any]) -> None:
         future.set_exception(TimeoutError("the record was not durable in time"))
 
 
-def _counted(receipts: list[Receipt]) -> bytes:
+def counted(receipts: list[Receipt]) -> Receipts:
     fates = [receipt.status for receipt in receipts]
-    counts = (fates.count("accepted"), fates.count("duplicate"), fates.count("quarantined"))
-    return _ENCODER.encode(Receipts(*counts, receipts))
+    return Receipts(fates.count("accepted"), fates.count("duplicate"), fates.count("quarantined"), receipts)
 
 
 def _quarantined(problems: tuple[Problem, ...]) -> HttpProblem:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 Scopes = frozenset[str]
 ALL_SCOPES: Scopes = frozenset({"signals", "decisions", "outcomes", "customers", "govern", "read"})
+BODY_KEYS = ("writeKey", "api_key", "token")
 WRITE_KEY_SCOPES: Scopes = frozenset({"signals"})
 
 
@@ -37,5 +38,23 @@ def key_of(authorization: str | None) -> str | None:
     return None
 
 
+def keys_sent(authorization: str | None, body: object, path_key: str | None = None) -> list[str]:
+    """Every key a sender's call carries: in the header, the URL, or the body (`writeKey`, `api_key`, `token`).
+
+    SDKs differ in where they put it, and browsers cannot set headers; PostHog's puts it into an event's properties.
+    """
+    found = [key_of(authorization), path_key]
+    first = body[0] if isinstance(body, list) and body else body
+    if isinstance(first, dict):
+        found += [first.get(name) for name in BODY_KEYS]
+        batch, properties = first.get("batch"), first.get("properties")
+        if isinstance(batch, list) and batch and isinstance(batch[0], dict):
+            properties = batch[0].get("properties") if properties is None else properties
+            found += [batch[0].get(name) for name in BODY_KEYS]
+        if isinstance(properties, dict):
+            found.append(properties.get("token"))
+    return [key for key in found if isinstance(key, str) and key]
+
+
 def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
