@@ -40,6 +40,8 @@ from opportune.ports import Clock, Pulse, Records, Review, StoredDecision, Trans
 
 FALLBACK_RESERVE_US = 2_000
 """Left of the budget for recording and answering: later than this, no step of the kernel begins."""
+SCORE_RESERVE_US_PER_MS = 100
+"""Of each millisecond of the budget, left for choosing: later than this, the owner's priors stand in for the model."""
 
 Done = Callable[[Answer | BaseException], None]
 
@@ -51,6 +53,7 @@ class LiveProbe:
         self._tick = clock.tick_us
         self.start_us = start_us
         self.deadline_us = start_us + budget_ms * 1000 - FALLBACK_RESERVE_US
+        self.score_by_us = self.deadline_us - budget_ms * SCORE_RESERVE_US_PER_MS
         self._admitted = admitted
         self._open = ("admit", start_us)
         self.timings_us: list[tuple[str, int]] = []
@@ -60,7 +63,7 @@ class LiveProbe:
         now_us = self.begin(step)
         if step == "assign" and not self._admitted:
             return self._fault(step, "open")
-        if now_us > self.deadline_us and step != "assign":
+        if now_us > (self.score_by_us if step == "score" else self.deadline_us) and step != "assign":
             return self._fault(step, "late")
         return None
 
