@@ -144,10 +144,13 @@ class Earned:
 
 def test_revenue_is_compared_only_when_both_groups_are_large_enough() -> None:
     few = revenue_view(Earned([10.0] * 40, [5.0] * 29), 0)  # type: ignore[arg-type]
+    shy = revenue_view(Earned([10.0] * 40, [5.0] * 9 + [0.0] * 90), 0)  # type: ignore[arg-type]
     enough = revenue_view(Earned([10.0, 20.0] * 200, [5.0, 7.0] * 100), 0)  # type: ignore[arg-type]
 
     assert few is not None
     assert few.lift is None
+    assert shy is not None
+    assert (shy.lift, shy.holdout_buyers) == (None, 9)
     assert enough is not None
     assert enough.lift == pytest.approx(9.0)
     assert enough.low is not None
@@ -171,4 +174,37 @@ def test_the_interval_holds_at_every_look() -> None:
                 break
 
     assert found <= 14  # 5 % of 200 and a little luck
-    assert any_time_factor(5_000) < any_time_factor(100)
+
+
+def test_the_interval_holds_when_few_units_buy_at_all() -> None:
+    """One in twenty buys, one in ten is held out: a small hold-out in which nobody bought must not look certain."""
+    random, found = Random(12), 0
+    for _ in range(100):
+        groups: tuple[list[float], list[float]] = ([], [])
+        for _ in range(40):
+            for _ in range(50):
+                amount = random.lognormvariate(5.0, 0.6) if random.random() < 0.05 else 0.0
+                groups[random.random() < 0.1].append(amount)
+            seen = revenue_view(Earned(*groups), 0)  # type: ignore[arg-type]
+            assert seen is not None
+            if seen.low is not None and seen.high is not None and not seen.low <= 0 <= seen.high:
+                found += 1
+                break
+
+    assert found <= 9
+
+
+def test_a_large_effect_is_found() -> None:
+    random = Random(13)
+    offered = [random.lognormvariate(5.0, 0.6) if random.random() < 0.3 else 0.0 for _ in range(4_000)]
+    held = [random.lognormvariate(5.0, 0.6) if random.random() < 0.1 else 0.0 for _ in range(450)]
+
+    seen = revenue_view(Earned(offered, held), 0)  # type: ignore[arg-type]
+
+    assert seen is not None
+    assert seen.low is not None
+    assert seen.low > 0
+
+
+def test_the_interval_is_wider_than_that_of_one_look_and_tightest_at_some_thousand_units() -> None:
+    assert 3.0 < any_time_factor(5_000) < any_time_factor(100)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from opportune.core.catalog import Candidate
+from opportune.core.decisions.answers import fill
 from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.explain import WhyNot, Words, reason_of, why_not, words
 from opportune.core.decisions.kernel import scored_rows
@@ -198,13 +199,14 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
         return None
     offer, channel = candidate.offer, candidate.channel
     margin = float(brain.margins[candidate.index])
+    named = {"title": offer.title, "price": f"{offer.price.amount:g}", **record.seen.features}
     return Chosen(
         candidate=candidate.id,
         offer=offer.offer,
         title=offer.title,
         channel=channel.channel,
         channel_title=channel.title,
-        headline=candidate.treatment.headline,
+        headline=fill(candidate.treatment.headline, named),
         risk=offer.risk,
         owner=offer.owner,
         price=offer.price.amount,
@@ -273,6 +275,8 @@ def _features(brain: Brain | None, record: DecisionRecord) -> tuple[Feature, ...
                 part=parts.get(name),
             )
         )
+    # Those that moved the decision first, then those that were not as they should be.
+    found.sort(key=lambda one: (-abs(one.part or 0.0), not (one.missing or one.stale)))
     return tuple(found)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from opportune.ports import Records
 
 UNITS_MIN = 30
+BUYERS_MIN = 10
 ALPHA = 0.05
 _TUNED_AT = 5_000
 
@@ -17,12 +18,14 @@ class Revenue(msgspec.Struct, frozen=True):
     """Mean revenue per unit with offers and in the hold-out, in the playbook's currency.
 
     `lift` is the difference per unit; `low` and `high` bound it at 95 % at every look. All three are None while
-    either group has fewer than 30 units.
+    either group has fewer than 30 units or 10 that bought.
     """
 
     since_ms: int
     offered_units: int
     holdout_units: int
+    offered_buyers: int
+    holdout_buyers: int
     offered_mean: float
     holdout_mean: float
     lift: float | None
@@ -33,21 +36,28 @@ class Revenue(msgspec.Struct, frozen=True):
 class _Sums:
     def __init__(self) -> None:
         self.count = 0
+        self.buyers = 0
         self.total = 0.0
         self.squares = 0.0
 
     def add(self, amount: float) -> None:
         self.count += 1
+        self.buyers += amount != 0.0
         self.total += amount
         self.squares += amount * amount
 
     def mean(self) -> float:
         return self.total / self.count if self.count else 0.0
 
-    def error_squared(self) -> float:
-        """The squared standard error of the mean; needs two units."""
-        spread = (self.squares - self.count * self.mean() ** 2) / (self.count - 1)
-        return max(spread, 0.0) / self.count
+    def spread(self) -> float:
+        """The variance of one unit's revenue; needs two units."""
+        return max((self.squares - self.count * self.mean() ** 2) / (self.count - 1), 0.0)
+
+    def joined(self, other: _Sums) -> _Sums:
+        both = _Sums()
+        both.count, both.total = self.count + other.count, self.total + other.total
+        both.squares = self.squares + other.squares
+        return both
 
 
 def revenue_view(records: Records, since_ms: int) -> Revenue | None:
@@ -58,14 +68,22 @@ def revenue_view(records: Records, since_ms: int) -> Revenue | None:
     if not offered.count and not held.count:
         return None
     lift = low = high = None
-    if min(offered.count, held.count) >= UNITS_MIN:
+    enough = min(offered.count, held.count) >= UNITS_MIN and min(offered.buyers, held.buyers) >= BUYERS_MIN
+    if enough:
         lift = offered.mean() - held.mean()
-        error = sqrt(offered.error_squared() + held.error_squared())
+        error = _error(offered, held)
         reach = error * any_time_factor(offered.count + held.count)
         low, high = lift - reach, lift + reach
     return Revenue(
-        since_ms, offered.count, held.count, offered.mean(), held.mean(), lift, low, high
+        since_ms, offered.count, held.count, offered.buyers, held.buyers, offered.mean(), held.mean(), lift, low, high
     )
+
+
+def _error(offered: _Sums, held: _Sums) -> float:
+    """The standard error of the difference. A small group in which by chance nobody spent much looks surer than it
+    is: neither group counts as less spread than both together. Without that, one look in four was a false alarm."""
+    floor = offered.joined(held).spread()
+    return sqrt(max(offered.spread(), floor) / offered.count + max(held.spread(), floor) / held.count)
 
 
 def any_time_factor(count: int) -> float:

@@ -58,6 +58,8 @@ class Pages:
             percent=phrases.percent,
             iso=phrases.iso,
             clock=phrases.clock,
+            seconds=phrases.seconds,
+            thousandths=phrases.thousandths,
             stamp=phrases.stamp,
             minute=phrases.minute,
             value=phrases.value,

@@ -22,7 +22,7 @@ DISPOSITION_MEANS = {
     "shed": "refused for overload",
 }
 REASON_WORDS = {
-    "OFFERED": "highest value of what is allowed",
+    "OFFERED": "highest value allowed",
     "EXPLORED": "tried to learn",
     "NO_VALUE": "nothing worth offering",
     "NO_CONSENT": "no consent",
@@ -55,7 +55,11 @@ STAGE_WORDS = {
     "chosen": "Chosen",
 }
 RULES_SAID_BY_THEIR_STAGE = ("chosen", "value", "draw", "not_scored", "asked_channels", "no_permit", "validity")
-STAGE_ORDER = ("chosen", "arbitration", *(stage for stage in STAGE_WORDS if stage not in ("chosen", "arbitration")))
+STAGE_ORDER = (
+    "chosen", "arbitration", "legal", "consent", "suitability", "contact_limit", "eligibility", "no_permit",
+    "quiet_hours", "validity", "channel",
+)  # fmt: skip
+"""How near a candidate came: the winner first, last those of channels that nobody asked for."""
 
 
 def micros(us: int | None) -> str:
@@ -111,7 +115,17 @@ def iso(at_ms: int) -> str:
 
 def clock(at_ms: int) -> str:
     """`14:03:22.518`, UTC."""
-    return _utc(at_ms).strftime("%H:%M:%S.") + f"{at_ms % 1000:03d}"
+    return seconds(at_ms) + thousandths(at_ms)
+
+
+def seconds(at_ms: int) -> str:
+    """`14:03:22`, UTC."""
+    return _utc(at_ms).strftime("%H:%M:%S")
+
+
+def thousandths(at_ms: int) -> str:
+    """`.518`: what a narrow screen leaves out."""
+    return f".{at_ms % 1000:03d}"
 
 
 def stamp(at_ms: int) -> str:

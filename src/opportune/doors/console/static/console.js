@@ -14,6 +14,7 @@
   };
 
   // The stream
+  if (byId("stream")) show("off", "Connecting");
   document.addEventListener("htmx:sse:after:connection", (event) => {
     if (event.detail.connection.status < 400) show("on", "Streaming");
   });
