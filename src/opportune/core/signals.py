@@ -135,7 +135,9 @@ def check(
     at_ms = _time(draft.time, received_ms, draft.skew_ms, problems)
     said_ms = 0 if draft.time is None else at_ms - draft.skew_ms
     data = _data(draft.data, problems)
-    contract = _contract(type_, draft.version, contracts, problems) if type_ else None
+    # A draft that is for quarantine already is not held against a contract it may not be meant for.
+    known = type_ and not draft.problems
+    contract = _contract(type_, draft.version, contracts, problems) if known else None
     if contract is not None:
         _about(contract.contract, customer, account, problems)
         if data is not None and not problems:
