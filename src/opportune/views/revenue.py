@@ -75,7 +75,8 @@ def revenue_view(records: Records, since_ms: int) -> Revenue | None:
         reach = error * any_time_factor(offered.count + held.count)
         low, high = lift - reach, lift + reach
     return Revenue(
-        since_ms, offered.count, held.count, offered.buyers, held.buyers, offered.mean(), held.mean(), lift, low, high
+        since_ms, offered.count, held.count, offered.buyers, held.buyers, offered.mean(), held.mean(),
+        lift, low, high,
     )
 
 
