@@ -89,7 +89,10 @@ class Decisions(Controller):
     def replay(self, region: Here, decision_id: Text, release: Maybe = None) -> dict[str, Any]:
         """Rebuilds the decision from what it saw and compares it with the record to the byte."""
         one = _decision(region, decision_id)
-        found: dict[str, Any] = msgspec.to_builtins(region.replay(one.id, release))
+        try:
+            found: dict[str, Any] = msgspec.to_builtins(region.replay(one.id, release))
+        except LookupError as error:
+            raise HttpProblem(404, "unknown_release", str(error)) from None
         return found
 
 
