@@ -2,11 +2,10 @@
 
 import logging
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from itertools import chain
-from queue import Empty, SimpleQueue
 from threading import Lock, Thread, get_ident
-from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +18,7 @@ from opportune.ports import StoreBroken, StoreFull, Transaction
 from opportune.unit_of_work import Group, run_units
 
 GROUP_MAX: Final = 512
+NEVER: Final = 1 << 62
 ROWS_AT_ONCE: Final = (64, 32, 16, 8, 4, 2, 1)
 """Few statement texts, so that all of them stay prepared."""
 
@@ -52,7 +52,9 @@ class Writer:
         self._committed = committed
         self._linger_s = linger_ms / 1000
         self._queue_max = queue_max
-        self._waiting: SimpleQueue[Unit | None] = SimpleQueue()
+        self._waiting: deque[Unit] = deque()
+        self._bell = Lock()
+        self._rung_at = NEVER
         self._gate = Lock()
         self._closed = False
         self._broken: str | None = None
@@ -67,9 +69,11 @@ class Writer:
                 raise StoreBroken(self._broken)
             if self._closed:
                 raise StoreBroken("the store is closed")
-            if self._waiting.qsize() >= self._queue_max:
+            if len(self._waiting) >= self._queue_max:
                 raise StoreFull(f"{self._queue_max} units of work wait already: try again later")
-            self._waiting.put(unit)
+            self._waiting.append(unit)
+            if len(self._waiting) >= self._rung_at:
+                self._ring()
 
     def is_here(self) -> bool:
         """Is this the writer's own thread?"""
@@ -80,7 +84,8 @@ class Writer:
         with self._gate:
             if not self._closed:
                 self._closed = True
-                self._waiting.put(None)
+                if self._rung_at != NEVER:
+                    self._ring()
         self._thread.join()
 
     def _write(self) -> None:
@@ -92,26 +97,39 @@ class Writer:
                 self._tend()
 
     def _next_group(self) -> tuple[list[Unit], bool]:
-        """All units that wait, at least one; False with them once the last one was taken."""
-        units: list[Unit] = []
-        deadline: float | None = None
-        while len(units) < GROUP_MAX:
-            try:
-                if not units:
-                    unit = self._waiting.get()
-                elif len(units) >= self._expected:
-                    unit = self._waiting.get_nowait()
-                else:
-                    now = monotonic()
-                    deadline = deadline or now + self._linger_s
-                    unit = self._waiting.get(timeout=max(0.0, deadline - now))
-            except Empty:
-                break
-            if unit is None:
-                return units, False
-            units.append(unit)
+        """All units that wait, at least one; False with none once the store is closed and nothing waits."""
+        while not self._arrived(1):
+            if self._closed and not self._waiting:
+                return [], False
+            self._bell.acquire()
+        if not self._closed and not self._arrived(self._expected):
+            self._bell.acquire(timeout=self._linger_s)
+        with self._gate:
+            self._rung_at = NEVER
+            units = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
         self._expected = len(units)
         return units, True
+
+    def _arrived(self, count: int) -> bool:
+        """Do this many units wait? If not, the bell will ring when they do.
+
+        A caller wakes the writer only at that moment: woken for every unit it would take the GIL from the callers
+        each time, which cost them more than the write itself.
+        """
+        with self._gate:
+            if len(self._waiting) >= count:
+                return True
+            # The bell is held while nobody rang: a ring that came too late for the last wait is taken here.
+            self._bell.acquire(blocking=False)
+            if self._closed:
+                return False
+            self._rung_at = count
+            return False
+
+    def _ring(self) -> None:
+        """Holding the gate, with the bell armed."""
+        self._rung_at = NEVER
+        self._bell.release()
 
     def _process(self, units: list[Unit]) -> None:
         """Runs, flushes and tells one group.
