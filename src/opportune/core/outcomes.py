@@ -72,7 +72,7 @@ def parse_outcomes(body: bytes) -> list[OutcomePost]:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         raise OutcomeError("invalid_outcome", path.rstrip("`").lstrip(".") or "body", message) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise OutcomeError("invalid_json", "body", f"the body is not JSON: {error}") from None
     posts = found if isinstance(found, list) else [found]
     for post in posts:

@@ -13,6 +13,7 @@ from opportune.core.decisions.brain import Brain
 
 BUDGET_MS_MAX = 10_000
 KEY_CHARS_MAX = 128
+_INT64 = 2**63
 
 
 class Who(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +55,7 @@ def parse_question(body: bytes) -> Question:
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         raise QuestionError("invalid_question", path.rstrip("`").lstrip(".") or "body", message) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise QuestionError("invalid_json", "body", f"the body is not JSON: {error}") from None
 
 
@@ -87,6 +88,9 @@ def _check_context(moment: Moment, context: Mapping[str, Any]) -> None:
             raise QuestionError("unknown_context", f"context.{name}", message)
         if not isinstance(value, kinds[type_]) or (type_ != "bool" and isinstance(value, bool)):
             message = f"`context.{name}` must be of type {type_}, as the playbook declares"
+            raise QuestionError("invalid_context", f"context.{name}", message)
+        if isinstance(value, int) and not -_INT64 <= value < _INT64:
+            message = f"`context.{name}` does not fit in 64 bits: send it as a string"
             raise QuestionError("invalid_context", f"context.{name}", message)
         if isinstance(value, str) and len(value) > 256:
             raise QuestionError("invalid_context", f"context.{name}", f"`context.{name}` exceeds 256 characters")

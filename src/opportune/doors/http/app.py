@@ -22,7 +22,7 @@ from opportune.core.outcomes import OutcomeError, OutcomePost
 from opportune.doors.http.api import Customers, Decisions, Govern, Ledger, healthz, metrics, readyz
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.keys import Keyring, key_of
-from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, of_field
+from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.doors.http.vendors.door import VendorDoor
 from opportune.flows.govern import GovernError
 from opportune.flows.region import NotReady, Region
@@ -154,5 +154,4 @@ def _http(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
 def _failed(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     if isinstance(error, msgspec.ValidationError):
         return _answer(HttpProblem(400, "invalid_body", str(error)))
-    detail = f"this is a fault of the server ({type(error).__name__}); nothing was changed, please report it"
-    return _answer(HttpProblem(500, "internal", detail))
+    return _answer(fault_of(error))

@@ -15,7 +15,7 @@ from opportune.core.signals import Draft, Problem, Receipt
 from opportune.doors.http.bridge import LoopBridge
 from opportune.doors.http.cloudevents import drafts_of
 from opportune.doors.http.keys import Keyring, Scopes, key_of
-from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, of_field
+from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
 
@@ -76,6 +76,9 @@ class HotDoor:
         except (StoreFull, StoreBroken, NotReady, TimeoutError) as error:
             later = HttpProblem(503, _code_of(error), str(error) or "the record could not be written in time")
             await respond(send, 503, later.body(), PROBLEM_TYPE.encode(), retry_after=1)
+        except Exception as error:
+            await respond(send, 500, fault_of(error).body(), PROBLEM_TYPE.encode())
+            raise  # for the server's log
         else:
             await respond(send, 200, answer, JSON_TYPE)
 

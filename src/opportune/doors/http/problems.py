@@ -72,3 +72,9 @@ class HttpProblem(Exception):
 def of_field(code: str, field: str, message: str) -> HttpProblem:
     """The problem of one field; its status follows from the code, 422 where nothing else is said."""
     return HttpProblem(STATUS_OF_CODE.get(code, 422), code, message, (FieldProblem(field, message),))
+
+
+def fault_of(error: BaseException) -> HttpProblem:
+    """The problem of something nobody expected; names its type alone, for its text may hold a personal value."""
+    detail = f"this is a fault of the server ({type(error).__name__}); nothing was changed, please report it"
+    return HttpProblem(500, "internal", detail)
