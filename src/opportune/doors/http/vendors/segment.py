@@ -77,9 +77,8 @@ def _call(call: object, place: int, shared: dict[str, Any], skew_ms: int, receiv
     )
     event = call.get("event")
     name = (event if isinstance(event, str) else "") if kind == "track" else f"${kind}"
-    return Call(
-        SENDER, name, draft, call, part(call.get("properties")), part(call.get("traits")), context
-    )
+    traits = part(call.get("traits")) or part(context.get("traits"))
+    return Call(SENDER, name, draft, call, part(call.get("properties")), traits, context)
 
 
 def _type_of(kind: object, call: dict[str, Any]) -> object:
@@ -90,7 +89,10 @@ def _type_of(kind: object, call: dict[str, Any]) -> object:
 
 
 def _data_of(kind: object, call: dict[str, Any]) -> object:
-    if kind in ("identify", "group"):
+    if kind == "identify":
+        # RudderStack's Python SDK puts a person's traits into the context.
+        return call.get("traits") or part(call.get("context")).get("traits") or {}
+    if kind == "group":
         return call.get("traits") or {}
     data = call.get("properties") or {}
     if kind in ("page", "screen") and isinstance(data, dict):
