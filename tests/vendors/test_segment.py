@@ -178,8 +178,8 @@ def test_a_call_without_an_id_gets_one_from_its_content(room: Room) -> None:
         room.post("/v1/batch", {"batch": [timed, {**timed, "userId": "u2"}], "writeKey": KEY})
     assert [signal.customer for signal in room.signals] == ["u1", "u2"]
     del timed["timestamp"]
-    room.post("/v1/batch", {"batch": [timed, timed], "writeKey": KEY})
-    assert len(room.signals) == 4
+    room.post("/v1/batch", {"batch": [timed, timed], "sentAt": "2026-11-24T08:00:00Z", "writeKey": KEY})
+    assert [signal.at_ms for signal in room.signals[2:]] == [room.clock.at_ms] * 2
 
 
 def test_browsers_get_their_settings_and_may_send_from_anywhere(room: Room) -> None:
