@@ -137,7 +137,8 @@ def test_standard_webhooks_by_hmac_and_by_key_pair_with_rotation() -> None:
     confused = "v1," + b64encode(hmac.new(public_raw, signed, hashlib.sha256).digest()).decode()
     for signature, secrets in (
         (confused, (public,)), (v1a, (secret,)), (v1, (public,)), ("v1a,", (public,)), ("v1,", (secret,)),
-        (v1a, ("whsec_" + b64encode(public_raw).decode(),)), (v1.replace("v1,", "v2,"), (secret,)), ("v1a,é", (public,)), (v1a, ("whpk_AAAA",)), (v1, ()),
+        (v1a, ("whsec_" + b64encode(public_raw).decode(),)),
+        (v1.replace("v1,", "v2,"), (secret,)), ("v1a,é", (public,)), (v1a, ("whpk_AAAA",)), (v1, ()),
     ):  # fmt: skip
         assert refusal(check, signature, *secrets) == "forged"
     assert refusal(check, v1, secret, id_="msg_2") == "forged"
