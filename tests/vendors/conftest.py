@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from vendor_room import Room, sample
+
+from .vendor_room import Room, sample
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from vendor_room import FIXTURES, Reply, Room, sample
 
 from opportune.core.playbook import Hook, PayloadMapping, Source
+
+from .vendor_room import FIXTURES, Reply, Room, sample
 
 SECRET = "whsec_test_secret"
 RESOURCES: dict[str, Any] = (

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vendor_room import sample
 
 from opportune.core.signals import Signal
 from opportune.doors.cli.server import Server, listen
 from opportune.wiring import keyring, open_region, writing
+
+from .vendor_room import sample
 
 pytestmark = pytest.mark.slow
 

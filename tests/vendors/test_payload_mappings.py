@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vendor_room import SAMPLE
 
 from opportune.adapters.playbook import PlaybookError, load
 from opportune.core.payloads import Call, PayloadError, compile_payloads, drafts_of_call, payload_errors
 from opportune.core.playbook import Hook, PayloadMapping, Source
 from opportune.core.releases import ReleaseError, compile_release, encode_manifest
 from opportune.core.signals import Draft, SignalContract
+
+from .vendor_room import SAMPLE
 
 CONTRACT = SignalContract(
     signal="seats.counted", owner="t",

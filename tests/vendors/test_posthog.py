@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from vendor_room import KEY, Room
 
 from opportune.core.signals import parse_time_ms
+
+from .vendor_room import KEY, Room
 
 
 def event(name: str, properties: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:

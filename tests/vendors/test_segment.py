@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from vendor_room import FIXTURES, KEY, Room, sample
 
 from opportune.core.signals import SignalContract, parse_time_ms
+
+from .vendor_room import FIXTURES, KEY, Room, sample
 
 BASIC = {"authorization": "Basic " + b64encode(f"{KEY}:".encode()).decode()}
 LINES = (FIXTURES / "segment/spec_examples.jsonl").read_text().splitlines() if FIXTURES.exists() else []

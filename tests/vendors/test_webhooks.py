@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from vendor_room import FIXTURES
 
 from opportune.core.webhooks import (
     Delivery,
@@ -23,6 +22,8 @@ from opportune.core.webhooks import (
     check_standard,
     check_stripe,
 )
+
+from .vendor_room import FIXTURES
 
 PATH = FIXTURES / "signatures/vectors.json"
 VECTORS: dict[str, Any] = {one["scheme"]: one for one in json.loads(PATH.read_text())} if PATH.exists() else {}
