@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from opportune.core.catalog import Channel, ContactLimit, Moment, Offer, Price, Prior, Treatment
 from opportune.core.features import FeatureSpec, FeatureView
@@ -79,7 +80,7 @@ def history(customers: int, signals_each: int = 12, now_ms: int = BASE_MS, seed:
     rng = random.Random(seed)
     drafts: list[Draft] = []
     for number in range(customers):
-        who = {"subject": f"c{number}", "account": f"a{number}"}
+        who: dict[str, Any] = {"subject": f"c{number}", "account": f"a{number}"}
         at = format_time(now_ms - 86_400_000)
         drafts.append(Draft("bench", f"consent-{number}", "consent.given", at, **who, data={"channels": ["*"]}))
         for step in range(signals_each):

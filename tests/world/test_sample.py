@@ -102,7 +102,8 @@ class Mirror:
         self.accounts: dict[str, Account] = {}
 
     def take(self, event: Event) -> None:
-        fields = {key: event.get(key) for key in ("source", "id", "type", "time", "subject", "account", "data")}
+        keys = ("source", "id", "type", "time", "subject", "account", "data")
+        fields: dict[str, Any] = {key: event.get(key) for key in keys}
         self.take_draft(Draft(**fields))
 
     def take_draft(self, draft: Draft) -> None:
