@@ -11,6 +11,7 @@ import re
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -40,6 +41,7 @@ class Survivor:
         self.promised = Promised()
         self.pinned: bytes | None = None
         self.checked: set[str] = set()
+        self.settled: set[str] = set()
         served = Served(playbook)
         client = served.client()
         first = first_signals()
@@ -56,7 +58,7 @@ class Survivor:
     def region(self) -> Region:
         return open_for_reading(data_folder(self.playbook), "larkfield", "eu")
 
-    def round(self, number: int, seed: int) -> None:
+    def round(self, number: int, seed: int, *, last: bool) -> None:
         run_until_killed(Served(self.playbook), self.promised, number, seed)
         self.check_log_on_disk()
         served = Served(self.playbook)
@@ -66,7 +68,7 @@ class Survivor:
             self.check_decisions(client, region)
             self.check_counters(client)
             self.check_ledger(client, region)
-            self.send_again(client)
+            self.send_again(client, Random(seed), last)
             self.check_signals(client, region)
             self.check_counters(client)
         finally:
@@ -142,41 +144,48 @@ class Survivor:
         assert report.size > newest.leaf
         self.pinned = client.get("/v1/ledger/checkpoint").body
 
-    def send_again(self, client: Client) -> None:
-        """Everything a careful sender would send again; what was acknowledged must be known, whatever it was."""
-        promised, events = self.promised, list(self.promised.sent.values())
-        for again in range(2):
+    def send_again(self, client: Client, rng: Random, everything: bool) -> None:
+        """What a careful sender would send again; what was acknowledged must be known, whatever it was.
+
+        After the last kill everything, before that what is new and some of the rest.
+        """
+        promised = self.promised
+        doubtful = [one for id_, one in promised.sent.items() if ("kill", id_) not in promised.receipts]
+        for events in (list(promised.sent.values()), doubtful):
             for start in range(0, len(events), 500):
                 reply = client.post("/v1/signals", events[start : start + 500])
                 expect(reply, 200)
                 for one in reply.json()["receipts"]:
                     identity = (one["source"], one["id"])
-                    known = again == 1 or identity in promised.receipts
+                    known = identity in promised.receipts
                     assert one["status"] in (("duplicate",) if known else ("accepted", "duplicate")), one
-                    promised.receipts.add(identity)
-        for key, question in promised.questions.items():
-            reply = client.post("/v1/decisions", question)
+            promised.receipts.update(("kill", one["id"]) for one in events)
+        again = {key for key in promised.questions if everything or key not in self.settled}
+        again |= set(rng.sample(sorted(self.settled), min(30, len(self.settled))))
+        for key in again:
+            reply = client.post("/v1/decisions", promised.questions[key])
             expect(reply, 200)
             assert promised.answers.setdefault(key, reply.body) == reply.body
-        for key, outcome in promised.outcomes.items():
-            reply = client.post("/v1/outcomes", outcome)
+        for key in again & promised.outcomes.keys():
+            reply = client.post("/v1/outcomes", promised.outcomes[key])
             expect(reply, 200)
             status = reply.json()["outcomes"][0]["status"]
             assert status in (("duplicate",) if key in promised.taken else ("accepted", "duplicate"))
             promised.taken.add(key)
+        self.settled |= again
 
 
 def test_three_kills_lose_nothing_and_fold_nothing_twice(tmp_path: Path) -> None:
     survivor = Survivor(tmp_path / "playbook")
     for number in range(3):
-        survivor.round(number, SEED + number)
+        survivor.round(number, SEED + number, last=number == 2)
 
 
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_and_fold_nothing_twice(tmp_path: Path) -> None:
     survivor = Survivor(tmp_path / "playbook")
     for number in range(KILLS):
-        survivor.round(number, SEED + 1000 + number)
+        survivor.round(number, SEED + 1000 + number, last=number == KILLS - 1)
     assert survivor.promised.cut_off > KILLS, "the kills came when nothing was under way"
 
 
