@@ -24,10 +24,10 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.dev scripts/install-chromium
 	scripts/install-chromium
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not torture"
 
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not torture"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -41,4 +41,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.decide
 
 torture: $(VENV)/.dev
-	$(BIN)/python -m pytest -m slow --durations=10
+	$(BIN)/python -m pytest -m "slow or torture" --durations=10

@@ -115,8 +115,8 @@ def _policy(number: int) -> Policy:
     if number == 1:
         return Policy(id="permit", effect="permit", class_="commercial", reason="open", owner="bench")
     return Policy(
-        id=f"policy_{number}", effect="forbid", class_="commercial" if number else "consent", when=when[number % 5], reason="not now",
-        owner="bench",
+        id=f"policy_{number}", effect="forbid", class_="commercial" if number else "consent",
+        when=when[number % 5], reason="not now", owner="bench",
     )  # fmt: skip
 
 

@@ -59,6 +59,6 @@ def test_five_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
     rounds(tmp_path / "records.db", range(5))
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_hundred_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
     rounds(tmp_path / "records.db", range(5, 105))

@@ -15,7 +15,6 @@ from opportune.core.models import CompiledModel
 from opportune.core.playbook import App
 from opportune.core.policies import CompiledPolicies, Policy
 
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -24,9 +23,10 @@ class Brain(msgspec.Struct, frozen=True):
     """Everything a decision needs from its release. Masks are bitsets over `candidates`, in their order.
 
     `offers` is the fixed order in which the model scores, `priors` are the owners' beliefs in that order, and
-    `offer_of[i]` is the place of candidate i's offer in it (`places`: the same as an array). `margins`, `costs`
-    and `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per candidate. `purposes` are the purposes offers rest on.
-    `requirements` are the policies that stand for what offers require. `rules` and `rule_names` give each policy by id and the names its condition reads, for explanations.
+    `offer_of[i]` is the place of candidate i's offer in it (`places`: the same as an array). `margins`, `costs` and
+    `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per candidate. `purposes` are the
+    purposes offers rest on. `requirements` are the policies that stand for what offers require. `rules` and
+    `rule_names` give each policy by id and the names its condition reads, for explanations.
     """
 
     release: str

@@ -137,7 +137,7 @@ def choose(
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """What arbitration drew: the candidate (None: NO_OFFER), its value, its chance, whether another was worth more."""
+    """What arbitration drew: the candidate (None: NO_OFFER), value, chance, whether another was worth more."""
 
     scored: Scored
     index: int | None
