@@ -120,15 +120,17 @@ def with_broken_model(region: Region) -> Brain:
     return msgspec.structs.replace(region.releases.brain(), model=broken, model_name="broken")
 
 
-def test_a_model_that_raises_gives_the_recorded_safe_default(tmp_path: Path) -> None:
+def test_a_model_that_raises_gives_the_owners_priors_and_says_so(tmp_path: Path) -> None:
     with region_of(tmp_path) as region:
         consenting(region, "ada")
         brain = with_broken_model(region)
         answer = msgspec.structs.replace(region.decide, brain=lambda: brain).run(question())
-        assert (answer.disposition, answer.reason, answer.offer) == ("fallback", "FAULT", None)
+        assert answer.disposition in ("offered", "no_offer", "escalated")
+        assert (answer.degraded, answer.model) == (("score.failed",), None)
         assert answer.recorded
-        stored, record = kept(region, answer.decision_id)
-        assert (stored.disposition, record.faults) == ("fallback", ("shortlist:failed",))
+        _, record = kept(region, answer.decision_id)
+        assert record.faults == ("score:failed",)
+        assert region.replay(answer.decision_id).same
         assert region.gate.under_way == 0
 
 

@@ -26,7 +26,7 @@ from opportune.testing.clock import FrozenClock
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples/saas"
-FIXTURES = Path("/work/shared/data/webhook_fixtures")
+FIXTURES = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[3] / "shared")) / "data/webhook_fixtures"
 KEY = "wk_test"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ from opportune.testing.world.events import Event
 
 SAMPLE = Path(__file__).parents[2] / "samples/saas"
 END_MS = 1_795_478_400_000
-RAVENSTACK = Path("/work/shared/data/ravenstack_saas")
+RAVENSTACK = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[3] / "shared")) / "data/ravenstack_saas"
 
 
 class Calm:

@@ -22,7 +22,7 @@ from opportune.core.contacts import with_contact
 from opportune.core.customers import Account, Contact, Person
 from opportune.core.decisions.answers import Answer, answer_of, unrecorded_answer
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.kernel import run
+from opportune.core.decisions.kernel import ScoreFailed, run
 from opportune.core.decisions.questions import Question, QuestionError, check_question
 from opportune.core.decisions.records import (
     RECORD_VERSION,
@@ -223,11 +223,19 @@ class Decide(msgspec.Struct, frozen=True):
         return Made(record, encode_record(record), self.clock.salt(), guards)
 
     def _run(self, brain: Brain, asked: Asked, seen: Seen, id_: str, probe: LiveProbe) -> Result:
-        try:
-            return run(brain, asked, seen, id_, probe)
-        except Exception:  # noqa: BLE001  # INVARIANT: a failure in steps 3 to 6 is a recorded safe default
-            probe.faults[:] = ["shortlist:failed"]
-            return run(brain, asked, seen, id_, RecordedProbe(("shortlist:failed",)))
+        """Steps 3 to 6. INVARIANT: a failing model gives the owner's priors, any other failure the safe default."""
+        watch: LiveProbe | RecordedProbe = probe
+        while True:
+            try:
+                return run(brain, asked, seen, id_, watch)
+            except ScoreFailed:
+                fault = "score:failed"
+            except Exception:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+                fault = "shortlist:failed"
+                if fault in probe.faults:
+                    raise
+            probe.faults.append(fault)
+            watch = RecordedProbe(tuple(probe.faults))
 
     def _record(
         self, tx: Transaction, brain: Brain, asked: Asked, made: Made, answer: Answer, probe: LiveProbe

@@ -69,13 +69,14 @@ def promote(
 
 def rollback(records: Records, vault: Vault, clock: Clock, region: str, actor: str, why: str) -> str:
     """Promotes the release that was live before the current one; returns its hash."""
-    history = records.live_history()
-    current = records.live()
-    for _, hash_, _, _ in history:
-        if hash_ != current:
-            promote(records, vault, clock, region, hash_, actor, why)
-            return hash_
-    raise GovernError("there is no earlier release to go back to")
+    path: list[str] = []
+    for _, hash_, _, _ in reversed(records.live_history()):
+        # Going back to a release leaves behind what came after it: twice back is two releases back.
+        path = [*path[: path.index(hash_)], hash_] if hash_ in path else [*path, hash_]
+    if len(path) < 2:
+        raise GovernError("there is no earlier release to go back to")
+    promote(records, vault, clock, region, path[-2], actor, why)
+    return path[-2]
 
 
 def _store(tx: Transaction, vault: Vault, release: Release, stored: StoredRelease) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from opportune.core.sources import (
 )
 
 SAMPLE = Path(__file__).parents[3] / "samples/saas/sources/ravenstack.yaml"
-RAVENSTACK = Path("/work/shared/data/ravenstack_saas")
+RAVENSTACK = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[4] / "shared")) / "data/ravenstack_saas"
 
 
 def ravenstack() -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Protocol
 
 import msgspec
@@ -44,7 +45,7 @@ def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) 
     """The decision for what was asked and seen. Equal arguments give an equal result, to the byte.
 
     A fault before `assign` (overload) gives `shed`; one before `shortlist` or `choose` gives the safe default
-    `fallback`; one before `score` gives the owner's priors, marked degraded.
+    `fallback`; one before `score` gives the owner's priors, marked degraded. Raises ScoreFailed when the model does.
     """
     # 3. assign
     if probe.before("assign") is not None:
@@ -57,11 +58,25 @@ def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) 
     # 5. score
     fault = probe.before("score")
     degraded = (f"score.{fault}",) if fault is not None else ()
-    estimate = score(brain, seen, usable=fault is None) if listed.left else UNSCORED
+    estimate = _scored_or_failed(brain, seen, usable=fault is None) if listed.left else UNSCORED
     # 6. choose
     if (fault := probe.before("choose")) is not None:
         return _fallback(fault, held, degraded)
     return choose(brain, asked, seen, listed, estimate, decision_id, held, degraded)
+
+
+class ScoreFailed(Exception):
+    """The model raised, or said something that is no number: decide again with the fault `score:failed`."""
+
+
+def _scored_or_failed(brain: Brain, seen: Seen, *, usable: bool) -> Estimate:
+    try:
+        estimate = score(brain, seen, usable=usable)
+        if isfinite(sum(estimate.p_accept) + sum(estimate.uplift) + sum(estimate.uplift_se)):
+            return estimate
+    except Exception as error:
+        raise ScoreFailed from error
+    raise ScoreFailed
 
 
 UNSCORED = Estimate((), (), (), None)
