@@ -256,3 +256,19 @@ def test_times_show_the_viewers_zone_when_looked_at(served: Served) -> None:
     time.hover()
 
     expect(time).to_have_attribute("title", "24 Nov 2026, 18:59:59 GMT+9\n2026-11-24 09:59:59.600 UTC")
+
+
+def test_the_stream_opens_however_late_its_script_comes(served: Served) -> None:
+    """htmx starts by itself once it is there; its extension must be there too, even over a slow line."""
+    page = served.page()
+    context = page.context
+    held: list[Any] = []
+    context.route("**/hx-sse-*", lambda route: held.append(route))
+    with page.expect_request("**/hx-sse-*"):
+        page.goto(f"{served.address}/console", wait_until="commit")
+    page.evaluate("new Promise(done => { const look = () => setTimeout(window.htmx ? done : look); look(); })")
+    assert held
+    for route in held:
+        route.continue_()
+
+    expect(page.locator("#line")).to_have_text("Streaming")
