@@ -169,7 +169,10 @@ def test_the_features_agree_with_the_true_situation() -> None:
         assert {addon for addon in ("analytics", "sso", "support") if seen[f"has_{addon}"]} == true.addons
 
 
-@pytest.mark.skipif(not RAVENSTACK.exists(), reason="the RavenStack files are not here")
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not RAVENSTACK.exists() and os.environ.get("CI") != "true", reason="the RavenStack files are not here"
+)
 def test_ravenstack_gets_no_offer_without_consent_and_sensible_ones_with_it(release: Release) -> None:
     mirror, at_ms = Mirror(release), parse_time_ms("2024-12-31T10:00:00Z")
     for draft in ravenstack_drafts(release):
