@@ -230,7 +230,7 @@ class Decide(msgspec.Struct, frozen=True):
                 return run(brain, asked, seen, id_, watch)
             except ScoreFailed:
                 fault = "score:failed"
-            except Exception:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+            except Exception:
                 fault = "shortlist:failed"
                 if fault in probe.faults:
                     raise
