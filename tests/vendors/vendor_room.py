@@ -27,6 +27,8 @@ from opportune.testing.clock import FrozenClock
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples/saas"
 FIXTURES = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[3] / "shared")) / "data/webhook_fixtures"
+if not FIXTURES.exists() and os.environ.get("CI") == "true":
+    raise FileNotFoundError(f"{FIXTURES} must be there in CI: set OPPORTUNE_SHARED")
 KEY = "wk_test"
 
 

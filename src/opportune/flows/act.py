@@ -72,7 +72,7 @@ class Act(msgspec.Struct, frozen=True):
                 raise OutcomeError("outcome_conflict", "id", message)
             return OutcomeReceipt(id_, post.kind, "duplicate", post.decision)
         at_ms = _at_ms(post, now_ms)
-        offer = post.offer or (None if decision is None else _offer_of(decision))
+        offer = post.offer or (None if decision is None else decision.offer)
         outcome = StoredOutcome(
             id=id_, at_ms=at_ms, kind=post.kind, customer=customer, unit=person.account or person.id,
             decision=post.decision, offer=offer, amount=post.amount, detail=post.reason,
@@ -136,7 +136,7 @@ def _decision_of(tx: Transaction, post: OutcomePost) -> StoredDecision | None:
         raise OutcomeError("unknown_decision", "decision", f"no decision has the id `{post.decision}`")
     if post.customer is not None and post.customer != decision.customer:
         raise OutcomeError("wrong_customer", "customer", "this decision was made for another customer")
-    if post.offer is not None and post.offer != _offer_of(decision):
+    if post.offer is not None and post.offer != decision.offer:
         raise OutcomeError("wrong_offer", "offer", f"this decision did not offer `{post.offer}`")
     return decision
 
@@ -148,10 +148,6 @@ def _check_offered(decision: StoredDecision | None, post: OutcomePost) -> None:
     if decision.disposition not in ("offered", "escalated"):
         message = f"this decision offered nothing ({decision.disposition}): it cannot be {post.kind}"
         raise OutcomeError("nothing_offered", "decision", message)
-
-
-def _offer_of(decision: StoredDecision) -> str | None:
-    return decision.offer
 
 
 def _natural_id(decision: StoredDecision | None, post: OutcomePost) -> str | None:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -42,6 +43,8 @@ FALLBACK_RESERVE_US = 2_000
 """Left of the budget for recording and answering: later than this, no step of the kernel begins."""
 SCORE_RESERVE_US_PER_MS = 100
 """Of each millisecond of the budget, left for choosing: later than this, the owner's priors stand in for the model."""
+
+_log = logging.getLogger(__name__)
 
 Done = Callable[[Answer | BaseException], None]
 
@@ -228,12 +231,15 @@ class Decide(msgspec.Struct, frozen=True):
         while True:
             try:
                 return run(brain, asked, seen, id_, watch)
-            except ScoreFailed:
+            except ScoreFailed as error:
                 fault = "score:failed"
-            except Exception:
+                _log.error("decision %s: the model failed with %s", id_, type(error.__cause__ or error).__name__)
+            except Exception as error:
                 fault = "shortlist:failed"
                 if fault in probe.faults:
                     raise
+                # The type alone: the text of an error may hold a personal value.
+                _log.error("decision %s: a step failed with %s", id_, type(error).__name__)
             probe.faults.append(fault)
             watch = RecordedProbe(tuple(probe.faults))
 
