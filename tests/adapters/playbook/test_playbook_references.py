@@ -24,7 +24,7 @@ CASES = [
         "owner: growth\n    valid_from: 2026-02-01\n    valid_to: 2026-01-01",
         "10:15: `valid_to` lies before `valid_from`: swap them",
     ),
-    ("channels", "15m", "15 minutes", "5:16: `15 minutes` is not a duration such as 15m, 12h or 7d"),
+    ("channels", "15m", "15 minutes", "5:16: `15 minutes` is not a duration: write a whole number"),
     ("channels", "per: 7d", "per: weekly", "8:42: `weekly` is not a duration"),
     ("channels", "at_most: 2", "at_most: 0", "8:34: `0` is out of range: it must be more than 0"),
     ("channels", '"20:00"', '"25:00"', "6:26: `25:00` is not a time of day such as `20:00`"),

@@ -13,7 +13,6 @@ from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
 from opportune.core.contracts import schema_problems
 from opportune.core.durations import parse_duration_ms
 from opportune.core.features import FeatureView
-from opportune.core.features.documents import duration_ms
 from opportune.core.payloads import payload_errors
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
@@ -202,7 +201,7 @@ def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
 
 def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
     if view.freshness is not None:
-        yield from _duration(("freshness",), view.freshness, duration_ms)
+        yield from _duration(("freshness",), view.freshness)
     seen: set[str] = set()
     for index, feature in enumerate(view.features):
         if feature.id in seen:
@@ -212,7 +211,7 @@ def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
         for name in ("window", "hop"):
             text = getattr(feature, name)
             if text is not None:
-                yield from _duration(("features", index, name), text, duration_ms)
+                yield from _duration(("features", index, name), text)
 
 
 def _contract(playbook: Playbook, contract: SignalContract) -> Iterator[Found]:
@@ -308,9 +307,9 @@ def _known(field: FieldPath, noun: str, name: str, known: Iterable[str], on_key:
     yield Found(field, message, nearest, on_key)
 
 
-def _duration(field: FieldPath, text: str, parse: Callable[[str], int] = parse_duration_ms) -> Iterator[Found]:
+def _duration(field: FieldPath, text: str) -> Iterator[Found]:
     try:
-        parse(text)
+        parse_duration_ms(text)
     except ValueError as error:
         yield Found(field, str(error))
 

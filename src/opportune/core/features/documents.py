@@ -1,6 +1,5 @@
 """Feature view documents: what a playbook's `features/*.yaml` may say, and the error that names what is wrong."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
@@ -15,8 +14,6 @@ Scalar = bool | int | float | str
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
-_UNITS_MS = {"s": 1000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 
 
 class FeatureError(ValueError):
@@ -90,14 +87,6 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     freshness: str | None = None
     tests: tuple[ViewTest, ...] = ()
     description: str | None = None
-
-
-def duration_ms(text: str) -> int:
-    """Milliseconds of a duration such as `30m`, `7d`; raises ValueError when the text is no duration."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f"`{text}` is not a duration: write a whole number and s, m, h, d or w, such as `7d`")
-    return int(match[1]) * _UNITS_MS[match[2]]
 
 
 def epoch_ms(at: datetime) -> int:

@@ -7,6 +7,7 @@ from zlib import crc32
 
 import msgspec
 
+from opportune.core.durations import parse_duration_ms as parse_duration
 from opportune.core.features import cells, tiles
 from opportune.core.features.cells import DISTINCT_MAX, Fold, Read
 from opportune.core.features.documents import (
@@ -18,7 +19,6 @@ from opportune.core.features.documents import (
     FeatureView,
     Scalar,
 )
-from opportune.core.features.documents import duration_ms as parse_duration
 from opportune.core.features.takes import TAKES, Payload, Take, nearest, take_summand
 
 WINDOW_MS_MIN: Final = HOUR_MS
