@@ -6,13 +6,19 @@ each other. It does no I/O: an adapter supplies a `Backing` to read through, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, Generic, Protocol, TypeVar
+
+import msgspec
 
 from opportune.core.customers import Account, Person
 from opportune.core.signals import Signal
 from opportune.ports import (
+    Access,
+    Action,
     Duplicate,
+    Merge,
+    Proposal,
     Quarantined,
     Review,
     StoredDecision,
@@ -66,6 +72,22 @@ class Backing(Protocol):
     def release(self, hash_: str) -> StoredRelease | None: ...
 
     def position(self, reader: str) -> str | None: ...
+
+    def signals_of(self, customers: Collection[str]) -> list[StoredSignal]: ...
+
+    def quarantine_entry(self, seq: int) -> Quarantined | None: ...
+
+    def claimed(self, claim: tuple[str, bytes]) -> str | None:
+        """Who holds this (rule, value)."""
+
+    def suppressed(self, identifier: bytes) -> int | None:
+        """Since when, in ms."""
+
+    def merge(self, id_: str) -> Merge | None: ...
+
+    def proposal(self, id_: str) -> Proposal | None: ...
+
+    def action(self, id_: str) -> Action | None: ...
 
 
 class Undo:
@@ -121,7 +143,8 @@ class Overlay(Generic[K, V]):
 class Changes:
     """What the kept units of one group wrote: overlays by key, and lists of what is only ever appended.
 
-    `counts` holds how much each counter of `Records.counts` grew. `signals` are (stored, content hash).
+    `counts` holds how much each counter of `Records.counts` grew. `signals` are (stored, content hash);
+    `quarantined` are new, `requarantined` replace what is there.
     """
 
     def __init__(self, backing: Backing) -> None:
@@ -130,6 +153,7 @@ class Changes:
         self.quarantined: list[Quarantined] = []
         self.leaves: list[bytes] = []
         self.live: list[tuple[int, str, str, str]] = []
+        self.accesses: list[Access] = []
         self.seen = Overlay(backing.signal_seen, undo)
         self.people = Overlay(backing.person, undo)
         self.accounts = Overlay(backing.account, undo)
@@ -140,15 +164,22 @@ class Changes:
         self.reviews = Overlay(backing.review, undo)
         self.releases = Overlay(backing.release, undo)
         self.positions = Overlay(backing.position, undo)
+        self.requarantined = Overlay(backing.quarantine_entry, undo)
+        self.claims = Overlay(backing.claimed, undo)
+        self.suppressed = Overlay(backing.suppressed, undo)
+        self.merges = Overlay(backing.merge, undo)
+        self.proposals = Overlay(backing.proposal, undo)
+        self.actions = Overlay(backing.action, undo)
         self.counts: dict[str, int] = {}
 
     def empty(self) -> bool:
         """Did no unit write anything?"""
-        if self.counts or self.live:
+        if self.counts or self.live or self.accesses:
             return False
         overlays = (self.people, self.accounts, self.identifiers, self.decisions, self.outcomes)
-        others = (self.reviews, self.releases, self.positions)
-        return not any(any(overlay.written()) for overlay in (*overlays, *others))
+        others = (self.reviews, self.releases, self.positions, self.requarantined, self.claims)
+        more = (self.suppressed, self.merges, self.proposals, self.actions)
+        return not any(any(overlay.written()) for overlay in (*overlays, *others, *more))
 
 
 class Group(Transaction):
@@ -158,6 +189,7 @@ class Group(Transaction):
         self.changes = changes = Changes(backing)
         self._signals_before = backing.signal_count
         self._quarantined_before = backing.quarantined_count
+        self._backing = backing
         self._leaves_before = backing.leaf_count
         self._undo = changes.undo
 
@@ -167,7 +199,9 @@ class Group(Transaction):
         INVARIANT: an aborted unit leaves no gap: its places in the log and the ledger go to the next unit.
         """
         changes = self.changes
-        lists: tuple[list[Any], ...] = (changes.signals, changes.quarantined, changes.leaves, changes.live)
+        lists: tuple[list[Any], ...] = (
+            changes.signals, changes.quarantined, changes.leaves, changes.live, changes.accesses
+        )  # fmt: skip
         marks = [len(appended) for appended in lists]
         self._undo.entries.clear()
         try:
@@ -187,19 +221,31 @@ class Group(Transaction):
             raise Duplicate(f"signal `{signal.id}` of `{signal.source}` is already in the log")
         signals = self.changes.signals
         seq = self._signals_before + len(signals) + 1
-        signals.append((StoredSignal(seq, signal), content))
+        leaf = self._leaves_before + len(self.changes.leaves)
+        signals.append((StoredSignal(seq, signal, leaf), content))
         self.changes.seen.put(identity, (seq, content))
         self._count("signals")
         return seq
 
     def quarantine(self, entry: Quarantined) -> int:
         seq = self._quarantined_before + len(self.changes.quarantined) + 1
-        kept = Quarantined(
-            entry.received_ms, entry.source, entry.id, entry.type, entry.problems, entry.body, seq
-        )
-        self.changes.quarantined.append(kept)
+        self.changes.quarantined.append(msgspec.structs.replace(entry, seq=seq))
         self._count("quarantined")
         return seq
+
+    def quarantined(self, seq: int) -> Quarantined | None:
+        found = self.changes.requarantined.get(seq)
+        place = seq - self._quarantined_before - 1
+        if found is None and 0 <= place < len(self.changes.quarantined):
+            return self.changes.quarantined[place]
+        return found
+
+    def put_quarantined(self, entry: Quarantined) -> None:
+        self.changes.requarantined.put(entry.seq, entry)
+
+    def signals_of(self, customers: Collection[str]) -> list[StoredSignal]:
+        fresh = (stored for stored, _ in self.changes.signals if stored.signal.customer in customers)
+        return [*self._backing.signals_of(customers), *fresh]
 
     def person(self, id_: str) -> Person | None:
         return self.changes.people.get(id_)
@@ -225,6 +271,39 @@ class Group(Transaction):
 
     def put_identifier(self, identifier: bytes, kind: str, customer: str) -> None:
         self.changes.identifiers.put(identifier, (kind, customer))
+
+    def claim(self, rule: str, value: bytes, holder: str) -> str:
+        known = self.changes.claims.get((rule, value))
+        if known is None:
+            self.changes.claims.put((rule, value), holder)
+        return known or holder
+
+    def suppressed(self, identifier: bytes) -> bool:
+        return self.changes.suppressed.get(identifier) is not None
+
+    def suppress(self, identifier: bytes, at_ms: int) -> None:
+        self.changes.suppressed.put(identifier, at_ms)
+
+    def put_merge(self, merge: Merge) -> None:
+        self.changes.merges.put(merge.id, merge)
+
+    def merge(self, id_: str) -> Merge | None:
+        return self.changes.merges.get(id_)
+
+    def put_proposal(self, proposal: Proposal) -> None:
+        self.changes.proposals.put(proposal.id, proposal)
+
+    def proposal(self, id_: str) -> Proposal | None:
+        return self.changes.proposals.get(id_)
+
+    def put_access(self, access: Access) -> None:
+        self.changes.accesses.append(access)
+
+    def put_action(self, action: Action) -> None:
+        self.changes.actions.put(action.id, action)
+
+    def action(self, id_: str) -> Action | None:
+        return self.changes.actions.get(id_)
 
     def decision_by_key(self, key: str) -> StoredDecision | None:
         id_ = self.changes.keys.get(key)

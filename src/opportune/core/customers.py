@@ -15,12 +15,20 @@ ANY_CHANNEL = "*"
 
 
 class Consent(msgspec.Struct, frozen=True, array_like=True):
-    """What a person said about one purpose in one channel, and when. Unknown means refused."""
+    """What a person said about one purpose in one channel to one controller, and when. Unknown means refused.
+
+    `basis` is the legal basis, `evidence` says what proves it (a form, a call, a file), `notice` is the version of
+    the text the person saw. `controller` is empty for the playbook's own.
+    """
 
     status: ConsentStatus
     at_ms: int
     source: str
     expires_ms: int | None = None
+    basis: str = "consent"
+    controller: str = ""
+    evidence: str = ""
+    notice: str = ""
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
@@ -34,8 +42,43 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     state: ContactState = "reserved"
 
 
+class Origin(msgspec.Struct, frozen=True, array_like=True):
+    """Where a fact came from: the signal `signal` of `source`, true since `at_ms`."""
+
+    source: str
+    signal: str
+    at_ms: int
+
+
+class Identifier(msgspec.Struct, frozen=True, array_like=True):
+    """One normalised identifier of a person: `kind` is `email`, `phone` or `external:<system>`.
+
+    `hash` is how it is looked up; `value` exists only inside the person's state, which is sealed at rest.
+    """
+
+    kind: str
+    value: str
+    hash: bytes
+    source: str
+    at_ms: int
+
+
+class Flag(msgspec.Struct, frozen=True, array_like=True):
+    """A quality rule that signals of `type` broke and were accepted or repaired: the newest of them, and how many."""
+
+    rule: str
+    type: str
+    signal: str
+    at_ms: int
+    count: int = 1
+
+
 class Person(msgspec.Struct, frozen=True, array_like=True):
-    """The state of one customer. `guard` grows whenever consent or contacts change."""
+    """The state of one customer. `guard` grows whenever consent, contacts or identity change.
+
+    `origins` says where each trait came from. A person that was merged holds nothing but `merged_into`, the customer
+    that lives on (see `core.identity`).
+    """
 
     id: str
     account: str | None = None
@@ -45,6 +88,11 @@ class Person(msgspec.Struct, frozen=True, array_like=True):
     contacts: tuple[Contact, ...] = ()
     guard: int = 0
     last_ms: int = 0
+    merged_into: str | None = None
+    origins: Mapping[str, Origin] = {}
+    identifiers: tuple[Identifier, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    first_ms: int = 0
 
 
 class Account(msgspec.Struct, frozen=True, array_like=True):
@@ -56,6 +104,30 @@ class Account(msgspec.Struct, frozen=True, array_like=True):
     contacts: tuple[Contact, ...] = ()
     guard: int = 0
     last_ms: int = 0
+    origins: Mapping[str, Origin] = {}
+    flags: tuple[Flag, ...] = ()
+    first_ms: int = 0
+
+
+REGION_SUBJECT = "region"
+"""Whose key seals what belongs to no customer and no account."""
+
+
+def person_subject(customer: str) -> str:
+    """Whose key seals what is known about a person."""
+    return f"person/{customer}"
+
+
+def account_subject(account: str) -> str:
+    """Whose key seals what is known about an account."""
+    return f"account/{account}"
+
+
+def subject_of(customer: str | None, account: str | None) -> str:
+    """Whose key seals a fact: the person's, else the account's, else the region's."""
+    if customer is not None:
+        return person_subject(customer)
+    return REGION_SUBJECT if account is None else account_subject(account)
 
 
 def consent_key(purpose: str, channel: str) -> str:

@@ -141,8 +141,33 @@ class Expectation(Document, frozen=True, kw_only=True):
     rejected: Mapping[str, str] = {}
 
 
+class Identity(Document, frozen=True, kw_only=True):
+    """How two records are known to be one customer.
+
+    `link_on` are the kinds of identifier whose exact match links online (`external` covers every system). A phone
+    number without a country is read as one of `phone_region` (such as DE).
+    """
+
+    link_on: tuple[Literal["email", "phone", "external"], ...] = ("email", "external")
+    phone_region: str | None = None
+
+
+class Privacy(Document, frozen=True, kw_only=True):
+    """Who answers for the data, what a browser's Global Privacy Control refuses, and how long each class is kept.
+
+    `retention` maps a field class, `quarantine` or `access` to a duration such as 3y; what is not named is kept.
+    """
+
+    controller: str = ""
+    gpc_purposes: tuple[str, ...] = ("advertising",)
+    retention: Mapping[Literal["public", "internal", "personal", "sensitive", "quarantine", "access"], str] = {}
+
+
 class App(Document, frozen=True, kw_only=True):
     """opportune.yaml: the settings of the whole playbook.
+
+    `region` is where customers live when nothing else is said, `regions` all there are; each has stores and keys of
+    its own and is served by a process of its own.
 
     `confidence_min` is per risk: below it a chosen offer goes to a person; 1.0 means always.
     `offer_attributes` declares the type of each `offer.<name>` that policies may read.
@@ -157,6 +182,9 @@ class App(Document, frozen=True, kw_only=True):
     exploration: Exploration = msgspec.field(default_factory=Exploration)
     confidence_min: Mapping[Risk, float] = {}
     offer_attributes: Mapping[str, Literal["bool", "int", "double", "string"]] = {}
+    regions: tuple[str, ...] = ()
+    identity: Identity = Identity()
+    privacy: Privacy = Privacy()
 
 
 class Playbook(Document, frozen=True, kw_only=True):

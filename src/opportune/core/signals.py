@@ -18,8 +18,24 @@ MAX_ID_CHARS = 256
 _INT64 = 2**63
 
 
+FieldClass = Literal["public", "internal", "personal", "sensitive"]
+"""How carefully a field is handled, from least to most: who sees it in clear, and how long it is kept."""
+
+
+class Repair(msgspec.Struct, frozen=True, array_like=True):
+    """What a quality rule changed: the field, and its value before and after."""
+
+    rule: str
+    field: str
+    before: Any
+    after: Any
+
+
 class Signal(msgspec.Struct, frozen=True):
-    """One accepted fact. `customer` and `account` are ids in the company's own systems."""
+    """One accepted fact. `customer` and `account` are ids in the company's own systems.
+
+    `flags` are the quality rules it broke and was accepted all the same; `repairs` what was put right at the door.
+    """
 
     source: str
     id: str
@@ -30,6 +46,8 @@ class Signal(msgspec.Struct, frozen=True):
     customer: str | None
     account: str | None
     data: Mapping[str, Any]
+    flags: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -41,20 +59,55 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one signal: accepted, duplicate (same id, same content) or quarantined with reasons."""
+    """What became of one signal: accepted, duplicate (same id, same content), quarantined or rejected with reasons.
+
+    What is rejected is kept nowhere. `flags` are quality rules it broke and was accepted all the same, `repaired` the
+    fields that were put right.
+    """
 
     source: str
     id: str
-    status: Literal["accepted", "duplicate", "quarantined"]
+    status: Literal["accepted", "duplicate", "quarantined", "rejected"]
     seq: int | None = None
     problems: tuple[Problem, ...] = ()
+    flags: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
+
+
+Remedy = Literal["reject", "repair", "quarantine", "accept_and_flag"]
+
+
+class QualityRule(Document, frozen=True, kw_only=True):
+    """What must hold of a signal beyond its schema, and what happens when it does not.
+
+    `kind`: `range` (`min`, `max`), `set` (`values`), `freshness` (not older than `within`, such as 7d), `uniqueness`
+    (`fields` together occur once per signal type), `referential` (`field` names a known customer, account or offer,
+    as `refers` says). `repair` clamps a range, or puts `otherwise` (null leaves the field out); a value of a set is
+    also repaired when only case and blanks differ.
+    """
+
+    rule: str
+    kind: Literal["range", "set", "freshness", "uniqueness", "referential"]
+    remedy: Remedy
+    field: str = ""
+    fields: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    values: tuple[str | int | float | bool, ...] = ()
+    within: str | None = None
+    refers: Literal["customer", "account", "offer"] | None = None
+    otherwise: str | int | float | bool | None = None
 
 
 class SignalContract(Document, frozen=True, kw_only=True):
     """One version of a signal type: a JSON Schema 2020-12 for `data` and who answers for it.
 
     `about` says which envelope ids the signal must carry. `identifiers` names data fields that identify a
-    person (such as an e-mail address): they are stored only as keyed hashes.
+    person: `email`, `phone`, `external` or `external:<system>`; they are stored only keyed-hashed and sealed.
+    `class` and `purposes` hold for every field that says nothing else in its own schema (`class: personal`,
+    `purposes: [service]`); a field nobody declared is personal. No purposes at all means every purpose.
+    `quality` are rules for accepted values, `upcast` says how data of an older version becomes this one's: version ->
+    field -> expression over `data`.
     """
 
     signal: str
@@ -62,7 +115,11 @@ class SignalContract(Document, frozen=True, kw_only=True):
     owner: str
     about: Literal["person", "account", "both", "either"] = "either"
     schema: Mapping[str, Any] = msgspec.field(name="schema")
-    identifiers: Mapping[str, Literal["email", "phone", "external"]] = {}
+    identifiers: Mapping[str, str] = {}
+    class_: FieldClass = msgspec.field(name="class", default="internal")
+    purposes: tuple[str, ...] = ()
+    quality: tuple[QualityRule, ...] = ()
+    upcast: Mapping[str, Mapping[str, str]] = {}
 
 
 Validator = Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
@@ -80,7 +137,7 @@ class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
     """A signal as a door parsed it, before anyone trusts it: every field may be wrong.
 
     `skew_ms` is what the sender's clock lags behind ours, added to `time`, or to our time without one. `problems`
-    were found on the way here: such a draft is for quarantine.
+    were found on the way here: such a draft is for quarantine. `region` is where the sender says its customer lives.
     """
 
     source: object
@@ -93,6 +150,7 @@ class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
     data: object = None
     skew_ms: int = 0
     problems: tuple[Problem, ...] = ()
+    region: object = None
 
 
 class Checked(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from opportune.core.contacts import with_state
+from opportune.core.customers import person_subject
 from opportune.core.ledger import commitment, entry
 from opportune.core.outcomes import CONTACT_STATE, OutcomeError, OutcomePost
 from opportune.core.releases import Release
@@ -115,6 +116,7 @@ class Act(msgspec.Struct, frozen=True):
         codes = {"kind": outcome.kind}
         if outcome.decision is not None:
             codes["decision"] = outcome.decision
+        salt = self.vault.commit_salt(f"outcome/{outcome.id}", person_subject(outcome.customer))
         return tx.append_leaf(
             entry(
                 entry_id=self.clock.new_id(),
@@ -122,7 +124,7 @@ class Act(msgspec.Struct, frozen=True):
                 kind="outcome",
                 region=release.region,
                 actor="act",
-                commit=commitment(self.vault.commit_salt(f"outcome/{outcome.id}"), private),
+                commit=commitment(salt, private),
                 codes=codes,
             )
         )

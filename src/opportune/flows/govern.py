@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from opportune.core.customers import REGION_SUBJECT
 from opportune.core.ledger import commitment, entry
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
@@ -60,7 +61,7 @@ def promote(
                 region=region,
                 actor=actor,
                 release=hash_,
-                commit=commitment(vault.commit_salt(f"promotion/{hash_}/{at_ms}"), why.encode()),
+                commit=commitment(vault.commit_salt(f"promotion/{hash_}/{at_ms}", REGION_SUBJECT), why.encode()),
             )
         )
 
@@ -89,6 +90,6 @@ def _store(tx: Transaction, vault: Vault, release: Release, stored: StoredReleas
             region=release.region,
             actor="govern",
             release=release.hash,
-            commit=commitment(vault.commit_salt(f"release/{release.hash}"), stored.manifest),
+            commit=commitment(vault.commit_salt(f"release/{release.hash}", REGION_SUBJECT), stored.manifest),
         )
     )

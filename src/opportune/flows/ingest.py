@@ -1,11 +1,13 @@
 """The life of a signal: from what a door parsed to a durable receipt.
 
-1. check: envelope, size, time and schema against the live release's contracts
-2. identify: identifiers become keyed hashes; nothing else of them is kept
+1. check: region, envelope, size, time and schema against the live release's contracts; older versions are upcast
+2. identify: identifiers become keyed hashes
 3. tell apart: the same id with the same content is a duplicate, with other content a conflict
-4. fold: features, consent and traits of the person and the account, as new values
-5. write: signal, states, identifiers and ledger entry in one transaction
-6. answer: one receipt per signal, only when it is durable
+4. judge: quality rules, each with its remedy; whoever was erased does not come back
+5. resolve: which customer this is, by id and by exact identifiers; two records that are one are merged
+6. fold: features, consent and traits of the person and the account, as new values
+7. write: signal, states, identifiers and ledger entry in one transaction
+8. answer: one receipt per signal, only when it is durable
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from typing import Any
 import msgspec
 
 from opportune.core.consents import apply_consent
-from opportune.core.customers import Account, Person
+from opportune.core.customers import Account, Flag, Identifier, Origin, Person, subject_of
 from opportune.core.features import CompiledViews
 from opportune.core.ledger import commitment, entry
+from opportune.core.quality import Judged, Lookups, judge
 from opportune.core.releases import Release
 from opportune.core.signals import (
+    MAX_ID_CHARS,
     Checked,
     Draft,
     Problem,
@@ -29,13 +33,14 @@ from opportune.core.signals import (
     check,
     content_hash,
 )
+from opportune.flows.identify import lives_on, resolve
 from opportune.ports import Clock, Quarantined, Records, Transaction, Vault
 
 PERSON_TRAITS = "person.updated"
 ACCOUNT_TRAITS = "account.updated"
 
-Identifiers = tuple[tuple[str, bytes], ...]
-"""(kind, keyed hash) of each identifier a signal carried."""
+Identifiers = tuple[Identifier, ...]
+"""Each identifier a signal carried, normalised, with its keyed hash."""
 
 Done = Callable[[list[Receipt] | BaseException], None]
 
@@ -83,10 +88,19 @@ class Ingest(msgspec.Struct, frozen=True):
         known = tx.signal_seen(signal.source, signal.id)
         if known is not None:
             return _again(tx, taken, signal, known, content, received_ms)
-        # 4. fold and 5. write
+        # 4. judge
+        judged = _judged(tx, release, signal, received_ms)
+        if judged.signal is None:
+            if judged.remedy == "reject":
+                return Receipt(signal.source, signal.id, "rejected", None, judged.problems)
+            return keep_out(tx, taken.draft, judged.problems, received_ms)
+        # 5. resolve
+        signal = resolve(tx, release, self.vault, judged.signal, taken.identifiers)
+        # 6. fold and 7. write
         seq = write_signal(tx, release, self.vault, signal, content, taken.identifiers)
-        # 6. answer
-        return Receipt(signal.source, signal.id, "accepted", seq)
+        # 8. answer
+        repaired = tuple(repair.field for repair in signal.repairs)
+        return Receipt(signal.source, signal.id, "accepted", seq, (), signal.flags, repaired)
 
 
 def take(draft: Draft, release: Release, vault: Vault, received_ms: int) -> Taken:
@@ -98,13 +112,13 @@ def take(draft: Draft, release: Release, vault: Vault, received_ms: int) -> Take
         return Taken(draft, checked)
     # 2. identify
     declared = release.contracts[signal.type, signal.version].contract.identifiers
-    found: list[tuple[str, bytes]] = []
+    found: list[Identifier] = []
     data: dict[str, Any] | None = None
     for field, kind in declared.items():
         value = signal.data.get(field)
         if isinstance(value, str) and value:
             hashed = vault.identifier(kind, value)
-            found.append((kind, hashed))
+            found.append(Identifier(kind, value, hashed, signal.source, signal.at_ms))
             data = {**(signal.data if data is None else data), field: f"#{hashed.hex()[:16]}"}
     if data is None:
         return Taken(draft, checked)
@@ -120,19 +134,13 @@ def write_signal(
     content: bytes,
     identifiers: Identifiers = (),
 ) -> int:
-    """Steps 4 and 5: folds one new signal and writes everything it changes; returns its place in the log."""
-    # 4. fold
+    """Steps 6 and 7: folds one new signal and writes everything it changes; returns its place in the log."""
+    # 6. fold
     person, account = states_of(tx, signal)
     person, account = fold(release.views, signal, person, account)
-    # 5. write
+    # 7. write
     seq = tx.append_signal(signal, content)
-    if person is not None:
-        tx.put_person(person)
-        for kind, hashed in identifiers:
-            tx.put_identifier(hashed, kind, person.id)
-    if account is not None:
-        tx.put_account(account)
-    salt = vault.commit_salt(f"signal/{seq}")
+    salt = vault.commit_salt(f"signal/{seq}", subject_of(signal.customer, signal.account))
     tx.append_leaf(
         entry(
             entry_id=f"signal-{seq}",
@@ -143,18 +151,31 @@ def write_signal(
             commit=commitment(salt, content),
         )
     )
+    if person is not None:
+        tx.put_person(with_identifiers(person, identifiers))
+        for one in identifiers:
+            tx.put_identifier(one.hash, one.kind, person.id)
+    if account is not None:
+        tx.put_account(account)
     return seq
 
 
+def with_identifiers(person: Person, identifiers: Identifiers) -> Person:
+    """The person with these identifiers too; the same one twice is one, with its first source."""
+    known = {one.hash for one in person.identifiers}
+    new = tuple(one for one in identifiers if one.hash not in known)
+    return msgspec.structs.replace(person, identifiers=(*person.identifiers, *new)) if new else person
+
+
 def states_of(tx: Transaction, signal: Signal) -> tuple[Person | None, Account | None]:
-    """The person and account a signal is about, made when they are new."""
+    """The person and account a signal is about, made when they are new; of a merged person the one that lives on."""
     person: Person | None = None
     account_id = signal.account
     if signal.customer is not None:
-        person = tx.person(signal.customer) or Person(signal.customer)
+        person = lives_on(tx.person, signal.customer) or Person(signal.customer, first_ms=signal.at_ms)
         if account_id is None:
             account_id = person.account
-    account = None if account_id is None else tx.account(account_id) or Account(account_id)
+    account = None if account_id is None else tx.account(account_id) or Account(account_id, first_ms=signal.at_ms)
     return person, account
 
 
@@ -169,19 +190,32 @@ def fold(
     at_ms = min(signal.at_ms, signal.received_ms)
     if person is not None:
         features = views.fold("person", person.features, signal.type, signal.id, at_ms, signal.data)
-        traits = _merged(person.traits, signal.data) if signal.type == PERSON_TRAITS else person.traits
+        traits, origins = person.traits, person.origins
+        if signal.type == PERSON_TRAITS:
+            traits, origins = _described(traits, origins, signal, at_ms)
         person = replace(
             apply_consent(person, signal),
             account=signal.account or person.account,
             features=features,
             traits=traits,
+            origins=origins,
+            flags=_flagged(person.flags, signal, at_ms) if signal.flags or signal.repairs else person.flags,
             last_ms=max(person.last_ms, at_ms),
+            first_ms=min(person.first_ms or at_ms, at_ms),
         )
     if account is not None:
         features = views.fold("account", account.features, signal.type, signal.id, at_ms, signal.data)
-        traits = _merged(account.traits, signal.data) if signal.type == ACCOUNT_TRAITS else account.traits
+        traits, origins = account.traits, account.origins
+        if signal.type == ACCOUNT_TRAITS:
+            traits, origins = _described(traits, origins, signal, at_ms)
         account = replace(
-            account, features=features, traits=traits, last_ms=max(account.last_ms, at_ms)
+            account,
+            features=features,
+            traits=traits,
+            origins=origins,
+            flags=_flagged(account.flags, signal, at_ms) if signal.flags or signal.repairs else account.flags,
+            last_ms=max(account.last_ms, at_ms),
+            first_ms=min(account.first_ms or at_ms, at_ms),
         )
     return person, account
 
@@ -192,7 +226,8 @@ def keep_out(
     """Quarantines what cannot be trusted, whole, with its reasons."""
     body = _body(draft)
     source, id_, type_ = (_short(value) for value in (draft.source, draft.id, draft.type))
-    tx.quarantine(Quarantined(received_ms, source, id_, type_, problems, body))
+    customer = draft.subject if isinstance(draft.subject, str) and 0 < len(draft.subject) <= MAX_ID_CHARS else None
+    tx.quarantine(Quarantined(received_ms, source, id_, type_, problems, body, customer=customer))
     return Receipt(source, id_, "quarantined", None, problems)
 
 
@@ -209,9 +244,46 @@ def _again(
     return keep_out(tx, taken.draft, (Problem("conflict", "id", message),), received_ms)
 
 
-def _merged(traits: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str, Any]:
-    plain = {k: v for k, v in data.items() if isinstance(v, (str, int, float, bool))}
-    return {**traits, **plain}
+def _judged(tx: Transaction, release: Release, signal: Signal, received_ms: int) -> Judged:
+    contract = release.contracts[signal.type, signal.version]
+    if not contract.contract.quality:
+        return Judged(signal)
+    holder = f"{signal.source}#{signal.id}"
+    lookups = Lookups(
+        customer=lambda id_: tx.person(id_) is not None,
+        account=lambda id_: tx.account(id_) is not None,
+        offer=lambda id_: id_ in release.brain.offers,
+        claim=lambda rule, value: tx.claim(rule, value, holder) == holder,
+    )
+    return judge(contract, signal, received_ms, lookups)
+
+
+def _described(
+    traits: Mapping[str, Any], origins: Mapping[str, Origin], signal: Signal, at_ms: int
+) -> tuple[Mapping[str, Any], Mapping[str, Origin]]:
+    """Traits and where they came from after a description; an older word arriving late changes nothing newer."""
+    origin = Origin(signal.source, signal.id, at_ms)
+    plain = {
+        name: value
+        for name, value in signal.data.items()
+        if isinstance(value, (str, int, float, bool)) and (name not in origins or origins[name].at_ms <= at_ms)
+    }
+    return {**traits, **plain}, {**origins, **dict.fromkeys(plain, origin)}
+
+
+def _flagged(flags: tuple[Flag, ...], signal: Signal, at_ms: int) -> tuple[Flag, ...]:
+    """The flags with those of one more signal; one per rule and type, the newest signal named."""
+    found = {(one.rule, one.type): one for one in flags}
+    for rule in (*signal.flags, *(repair.rule for repair in signal.repairs)):
+        known = found.get((rule, signal.type))
+        count = 1 if known is None else known.count + 1
+        newest = known is None or known.at_ms <= at_ms
+        found[rule, signal.type] = (
+            Flag(rule, signal.type, signal.id, at_ms, count)
+            if newest or known is None
+            else msgspec.structs.replace(known, count=count)
+        )
+    return tuple(found.values())
 
 
 def _short(value: object) -> str:

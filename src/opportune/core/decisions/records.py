@@ -53,7 +53,8 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `features` are by name (None: missing); `ages_ms` are the ages of the newest signal behind each; `consents`
     map `purpose/channel` to what held at `at_ms`; `contacts` are (scope, offer, channel, age_ms) of every contact
-    that counts, scope `person` or `account`; `local_minute` is the minute of the customer's local day.
+    that counts, scope `person` or `account`; `local_minute` is the minute of the customer's local day. `flags` are
+    (scope, quality rule, signal type, age_ms of the newest, how many) of signals that were accepted with a flaw.
     """
 
     at_ms: int
@@ -66,6 +67,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     local_minute: int = 0
     stale: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    flags: tuple[tuple[str, str, str, int, int], ...] = ()
 
 
 class Scored(msgspec.Struct, frozen=True, array_like=True):

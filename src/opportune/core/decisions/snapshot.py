@@ -37,6 +37,14 @@ def see(
         local_minute=local_minute(now_ms, str(person.traits.get("timezone") or brain.app.timezone)),
         stale=vector.stale,
         missing=vector.missing,
+        flags=_flags(person, account, now_ms) if person.flags or (account is not None and account.flags) else (),
+    )
+
+
+def _flags(person: Person, account: Account | None, now_ms: int) -> tuple[tuple[str, str, str, int, int], ...]:
+    scopes = (("person", person.flags), ("account", () if account is None else account.flags))
+    return tuple(
+        (scope, flag.rule, flag.type, now_ms - flag.at_ms, flag.count) for scope, flags in scopes for flag in flags
     )
 
 

@@ -1,0 +1,218 @@
+"""The system of record: units of work over it, and what can be read from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Literal, Protocol, TypeVar
+
+from opportune.core.customers import Account, Person
+from opportune.core.signals import Signal
+from opportune.ports.stored import (
+    Access,
+    Action,
+    Merge,
+    Proposal,
+    Quarantined,
+    Review,
+    StoredDecision,
+    StoredOutcome,
+    StoredRelease,
+    StoredSignal,
+)
+
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """One unit of work. Reads see everything written before, also by this unit; writes are kept or dropped whole."""
+
+    def signal_seen(self, source: str, id_: str) -> tuple[int, bytes] | None:
+        """(seq, content hash) of an accepted signal with this identity."""
+
+    def append_signal(self, signal: Signal, content: bytes) -> int:
+        """The place of the signal; the next `append_leaf` of this unit is its place in the ledger."""
+
+    def signals_of(self, customers: Collection[str]) -> list[StoredSignal]:
+        """Every signal that named one of these customers as its subject, in the order of the log."""
+
+    def quarantine(self, entry: Quarantined) -> int: ...
+
+    def quarantined(self, seq: int) -> Quarantined | None: ...
+
+    def put_quarantined(self, entry: Quarantined) -> None:
+        """Replaces the entry at its `seq`: a new status, or the body as fixed."""
+
+    def person(self, id_: str) -> Person | None: ...
+
+    def put_person(self, person: Person) -> None: ...
+
+    def account(self, id_: str) -> Account | None: ...
+
+    def put_account(self, account: Account) -> None: ...
+
+    def customer_by(self, identifier: bytes) -> str | None:
+        """The customer a keyed-hashed identifier points to."""
+
+    def put_identifier(self, identifier: bytes, kind: str, customer: str) -> None:
+        """Points the identifier at this customer from now on."""
+
+    def claim(self, rule: str, value: bytes, holder: str) -> str:
+        """Whoever held this value of a uniqueness rule first: `holder` itself when nobody did."""
+
+    def suppressed(self, identifier: bytes) -> bool:
+        """Was the customer behind this keyed hash erased, and may it therefore not come back?"""
+
+    def suppress(self, identifier: bytes, at_ms: int) -> None: ...
+
+    def put_merge(self, merge: Merge) -> None: ...
+
+    def merge(self, id_: str) -> Merge | None: ...
+
+    def put_proposal(self, proposal: Proposal) -> None: ...
+
+    def proposal(self, id_: str) -> Proposal | None: ...
+
+    def put_access(self, access: Access) -> None: ...
+
+    def put_action(self, action: Action) -> None: ...
+
+    def action(self, id_: str) -> Action | None: ...
+
+    def decision_by_key(self, key: str) -> StoredDecision | None: ...
+
+    def decision(self, id_: str) -> StoredDecision | None: ...
+
+    def put_decision(self, decision: StoredDecision) -> None: ...
+
+    def outcome(self, id_: str) -> StoredOutcome | None: ...
+
+    def put_outcome(self, outcome: StoredOutcome) -> None: ...
+
+    def put_review(self, review: Review) -> None: ...
+
+    def put_release(self, release: StoredRelease) -> None: ...
+
+    def set_live(self, hash_: str, at_ms: int, actor: str, why: str) -> None: ...
+
+    def position(self, reader: str) -> str | None:
+        """How far a reader of an outside source has come."""
+
+    def set_position(self, reader: str, position: str) -> None: ...
+
+    def append_leaf(self, entry: bytes) -> int:
+        """Adds one ledger entry and returns its index (0, 1, 2, … without gaps)."""
+
+
+class Records(Protocol):
+    """The system of record: serial units of work, durable when they are said to be done, and read models."""
+
+    def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
+        """Runs `work` in one transaction (several units may share one sync); `done` gets its result only when it
+        is durable, or the exception, in which case nothing of it was kept. `done` must be quick; it runs on the
+        writer's thread. `work` has no effect outside its transaction: it may run again before it is kept, when
+        another unit of the same sync had to be taken out. Raises StoreFull when `queue_max` units wait."""
+
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """`submit` and wait."""
+
+    def person(self, id_: str) -> Person | None: ...
+
+    def account(self, id_: str) -> Account | None: ...
+
+    def customer_by(self, identifier: bytes) -> str | None: ...
+
+    def decision(self, id_: str) -> StoredDecision | None: ...
+
+    def decision_by_key(self, key: str) -> StoredDecision | None: ...
+
+    def decisions(
+        self, last: int, *, before: str | None = None, disposition: str | None = None, customer: str | None = None
+    ) -> list[StoredDecision]:
+        """The newest first."""
+
+    def outcomes(self, decision: str) -> list[StoredOutcome]: ...
+
+    def reviews(self, status: str, last: int) -> list[Review]: ...
+
+    def signals(self, after: int = 0) -> Iterator[StoredSignal]:
+        """The log in order from the one after `after`."""
+
+    def signals_of(self, customers: Collection[str], last: int, before: int | None = None) -> list[StoredSignal]:
+        """The newest signals that named one of these customers, from before place `before`; the newest first."""
+
+    def signals_of_account(self, account: str, last: int, before: int | None = None) -> list[StoredSignal]:
+        """Likewise for an account, whoever their subject is."""
+
+    def quarantined(self, last: int, *, status: str | None = None, before: int | None = None) -> list[Quarantined]:
+        """The newest first."""
+
+    def quarantine_entry(self, seq: int) -> Quarantined | None: ...
+
+    def merges_of(self, customer: str) -> list[Merge]:
+        """Every merge that kept or merged this customer, the newest first."""
+
+    def proposals(self, status: str, last: int) -> list[Proposal]:
+        """The most probable first."""
+
+    def accesses(self, last: int, *, customer: str | None = None, before: str | None = None) -> list[Access]:
+        """Who read what about whom, the newest first."""
+
+    def actions(self, statuses: Collection[str], due_ms: int, last: int) -> list[Action]:
+        """The outbox: actions with one of these statuses that are due, the longest due first."""
+
+    def people(self) -> Iterator[Person]:
+        """Everybody, merged ones left out."""
+
+    def erase(self, customers: Collection[str]) -> Mapping[str, int]:
+        """Removes every row about these customers, at once and for good; how many of each. Runs between units.
+
+        Rows: signals, person, identifiers, decisions, outcomes, reviews, quarantine entries, merges, proposals,
+        accesses, actions. Counters fall with them. The ledger's entries stay: they name nobody.
+        """
+
+    def rewrite_signals(self, signals: Sequence[StoredSignal]) -> None:
+        """Replaces the data of signals at their places, when what they hold may not be kept any longer."""
+
+    def drop_before(self, what: Literal["quarantine", "access"], at_ms: int) -> int:
+        """Removes entries older than this; how many."""
+
+    def scrub(self, *, deep: bool = False) -> None:
+        """Leaves nothing in any file of what was removed or replaced: empties the write-ahead log; `deep` also
+        writes the whole file anew."""
+
+    def counts(self) -> Mapping[str, int]:
+        """signals, quarantined, people, accounts, decisions, outcomes, reviews, leaves, and `decisions.<disposition>`,
+        `outcomes.<kind>` for each that occurs; of committed work, at no more than a few milliseconds."""
+
+    def revenue_by_unit(self, since_ms: int) -> Iterator[tuple[str, bool, float]]:
+        """(unit, in the hold-out?, revenue) for every unit that was decided on since then."""
+
+    def release(self, hash_: str) -> StoredRelease | None: ...
+
+    def releases(self) -> list[StoredRelease]: ...
+
+    def live(self) -> str | None: ...
+
+    def live_history(self) -> list[tuple[int, str, str, str]]:
+        """(at_ms, release, actor, why), the newest first."""
+
+    def leaves(self, start: int, stop: int) -> list[bytes]: ...
+
+    def leaf_count(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class StoreFull(Exception):
+    """The writer is behind by more than it may be: try again later (HTTP 503)."""
+
+
+class StoreBroken(Exception):
+    """The disk refused a write: the unit is not acknowledged, and the store refuses work until it is reopened.
+
+    Whether a unit whose sync failed is there afterwards is not known before that: its key or id tells.
+    """
+
+
+class Duplicate(Exception):
+    """A signal's identity or a decision's key is taken: the unit is dropped. Look before you write."""

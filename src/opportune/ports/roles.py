@@ -1,0 +1,126 @@
+"""The other roles: ledger, keys, clock, pulse, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Ledger(Protocol):
+    """The published tamper-evident log over the entries that the system of record holds."""
+
+    origin: str
+    vkey: str
+
+    def publish(self) -> int:
+        """Publishes every entry recorded so far; returns the size of the signed checkpoint."""
+
+    def checkpoint(self) -> bytes: ...
+
+    def tile(self, path: str) -> bytes: ...
+
+    def proof(self, index: int) -> bytes:
+        """The .tlog-proof of one published entry."""
+
+
+class Erased(Exception):
+    """The key that could open this was destroyed: the customer was erased."""
+
+
+class Seal(Protocol):
+    """Keys of the subjects of one region (see `core.customers.subject_of`): what a store keeps about them is sealed."""
+
+    def seal(self, subject: str, place: str, plain: bytes) -> bytes:
+        """Sealed under the subject's key, made when it is new; bound to `place` (such as `signals/17`)."""
+
+    def open(self, subject: str, place: str, sealed: bytes) -> bytes:
+        """Raises Erased when the key is gone, ValueError when the bytes are not what was sealed for this place."""
+
+    def flush(self) -> None:
+        """Makes new keys durable. INVARIANT: called before what they seal is committed."""
+
+
+class Vault(Seal, Protocol):
+    """Keys of one region: identifiers are looked up by keyed hash, grants are signed, commitments are salted."""
+
+    def identifier(self, kind: str, value: str) -> bytes:
+        """The keyed hash of a normalised identifier."""
+
+    def commit_salt(self, name: str, subject: str) -> bytes:
+        """32 bytes that only this vault can make again: the salt of the commitment of the thing called `name`, about
+        this subject. Once the subject's key is destroyed nobody can."""
+
+    def destroy(self, subjects: Collection[str]) -> int:
+        """Destroys the keys of these subjects for good, on disk too; how many there were."""
+
+    def token(self, purpose: str, text: str) -> str:
+        """`text` as an opaque URL-safe token that only this vault can read, for this purpose."""
+
+    def read_token(self, purpose: str, token: str) -> str | None:
+        """The text of a token; None when it was not made here for this purpose, or was altered."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519."""
+
+    def public_key(self) -> bytes: ...
+
+    def hook_secrets(self, source: str) -> tuple[str, ...]:
+        """What the webhooks of a source are signed with, any of them; empty when nothing was put there.
+
+        Raises OSError when they cannot be read, or others can read them too.
+        """
+
+
+class Clock(Protocol):
+    """Time and names, from outside."""
+
+    def now_ms(self) -> int: ...
+
+    def tick_us(self) -> int:
+        """A monotonic counter in microseconds."""
+
+    def new_id(self) -> str:
+        """A UUIDv7."""
+
+    def salt(self) -> bytes:
+        """32 unguessable bytes."""
+
+
+class PulseWindow(msgspec.Struct, frozen=True):
+    """The decisions of the last `seconds` (fewer than asked for when the ring is too small to know).
+
+    Percentiles are None without a decision. `mix` counts by disposition. `buckets` are (upper end in µs, decisions
+    up to it and above the one before), ascending; `strip` is (decisions, slowest µs) per second, the oldest first.
+    """
+
+    seconds: int
+    count: int
+    rate: float
+    p50_us: int | None
+    p99_us: int | None
+    max_us: int | None
+    mix: Mapping[str, int]
+    buckets: tuple[tuple[int, int], ...]
+    strip: tuple[tuple[int, int], ...]
+
+
+class Pulse(Protocol):
+    """The last decisions as numbers, for whoever watches; recording costs less than a microsecond."""
+
+    def record(self, at_ms: int, total_us: int, disposition: str, decision_id: str = "", store_us: int = 0) -> None:
+        """One decision that is durable; `store_us` is the part of `total_us` that recording took."""
+
+    def window(self, now_ms: int, seconds: int = 60) -> PulseWindow: ...
+
+    def took(self, decision_ids: Collection[str]) -> Mapping[str, tuple[int, int]]:
+        """(total, store) in µs of those of these decisions that are still in the ring."""
+
+
+class TableReader(Protocol):
+    """Reads a source's files as rows in time order."""
+
+    def rows(self, sql: str, files: Mapping[str, str]) -> Iterator[dict[str, Any]]: ...
+
+    def columns(self, path: str) -> Sequence[str]: ...
