@@ -167,14 +167,18 @@ class Records(Protocol):
         """Removes every row about these customers, at once and for good; how many of each. Runs between units.
 
         Rows: signals, person, identifiers, decisions, outcomes, reviews, quarantine entries, merges, proposals,
-        accesses, actions. Counters fall with them. The ledger's entries stay: they name nobody.
+        accesses, actions; the answer names them `signals people identifiers decisions outcomes reviews quarantined
+        merges proposals accesses actions`, each with its count. Counters fall with them, places in the log and in
+        quarantine are not given out again. The ledger's entries, claims and suppressions stay: they name nobody.
+        RuntimeError on the thread that runs units.
         """
 
     def rewrite_signals(self, signals: Sequence[StoredSignal]) -> None:
-        """Replaces the data of signals at their places, when what they hold may not be kept any longer."""
+        """Replaces the data of signals at their places, when what they hold may not be kept any longer; a place
+        whose signal was erased stays empty. Runs between units."""
 
     def drop_before(self, what: Literal["quarantine", "access"], at_ms: int) -> int:
-        """Removes entries older than this; how many."""
+        """Removes entries received, or read, before this moment; how many. Runs between units."""
 
     def scrub(self, *, deep: bool = False) -> None:
         """Leaves nothing in any file of what was removed or replaced: empties the write-ahead log; `deep` also

@@ -1,15 +1,19 @@
 """The system of record in plain dicts: the same units of work and the same answers as a durable store."""
 
 import logging
-from bisect import insort
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from itertools import count
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import Event, Lock, get_ident
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from opportune.adapters.memory.kept import Kept, seq_of
 from opportune.core.customers import Account, Person
 from opportune.ports import (
+    Access,
+    Action,
+    Merge,
+    Proposal,
     Quarantined,
     Records,
     Review,
@@ -21,85 +25,18 @@ from opportune.ports import (
     StoreFull,
     Transaction,
 )
-from opportune.unit_of_work import COUNTED, Changes, Group
+from opportune.unit_of_work import COUNTED, Group
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 
-class _Kept:
-    """What kept units wrote; the backing of the unit that runs. Readers see it change unit by unit."""
-
-    def __init__(self) -> None:
-        self.signals: list[StoredSignal] = []
-        self.quarantined: list[Quarantined] = []
-        self.leaves: list[bytes] = []
-        self.live: list[tuple[int, str, str, str]] = []
-        self.seen: dict[tuple[str, str], tuple[int, bytes]] = {}
-        self.people: dict[str, Person] = {}
-        self.accounts: dict[str, Account] = {}
-        self.identifiers: dict[bytes, tuple[str, str]] = {}
-        self.decisions: dict[str, StoredDecision] = {}
-        self.decision_ids: list[str] = []
-        self.keys: dict[str, str] = {}
-        self.outcomes: dict[str, StoredOutcome] = {}
-        self.reviews: dict[str, Review] = {}
-        self.releases: dict[str, StoredRelease] = {}
-        self.positions: dict[str, str] = {}
-        self.counts: dict[str, int] = {}
-        self.signal_seen = self.seen.get
-        self.person = self.people.get
-        self.account = self.accounts.get
-        self.identifier = self.identifiers.get
-        self.decision = self.decisions.get
-        self.decision_of_key = self.keys.get
-        self.outcome = self.outcomes.get
-        self.review = self.reviews.get
-        self.release = self.releases.get
-        self.position = self.positions.get
-
-    @property
-    def signal_count(self) -> int:
-        return len(self.signals)
-
-    @property
-    def quarantined_count(self) -> int:
-        return len(self.quarantined)
-
-    @property
-    def leaf_count(self) -> int:
-        return len(self.leaves)
-
-    def take_over(self, changes: Changes) -> None:
-        for id_, _ in changes.decisions.written():
-            if id_ not in self.decisions:
-                insort(self.decision_ids, id_)
-        self.signals.extend(stored for stored, _ in changes.signals)
-        self.quarantined.extend(changes.quarantined)
-        self.leaves.extend(changes.leaves)
-        self.live.extend(changes.live)
-        self.seen.update(changes.seen.written())
-        self.people.update(changes.people.written())
-        self.accounts.update(changes.accounts.written())
-        self.identifiers.update(changes.identifiers.written())
-        self.decisions.update(changes.decisions.written())
-        self.keys.update(changes.keys.written())
-        self.outcomes.update(changes.outcomes.written())
-        self.reviews.update(changes.reviews.written())
-        self.releases.update(changes.releases.written())
-        self.positions.update(changes.positions.written())
-        self.counts = {
-            **self.counts,
-            **{name: self.counts.get(name, 0) + by for name, by in changes.counts.items()},
-        }
-
-
 class MemoryRecords(Records):
     """`Records` in memory. A unit runs on the thread that submits it, or on one that is running units already."""
 
     def __init__(self, *, queue_max: int = 10_000) -> None:
-        self._kept = _Kept()
+        self._kept = Kept()
         self._queue_max = queue_max
         self._waiting: deque[tuple[Callable[[Transaction], Any], Callable[[Any], None]]] = deque()
         self._running = Lock()
@@ -112,14 +49,7 @@ class MemoryRecords(Records):
         if len(self._waiting) >= self._queue_max:
             raise StoreFull(f"{self._queue_max} units of work wait already: try again later")
         self._waiting.append((work, done))
-        # Checked again after the release: a unit that came in between must not be left waiting.
-        while self._waiting and self._running.acquire(blocking=False):
-            self._runner = get_ident()
-            try:
-                self._run_waiting()
-            finally:
-                self._runner = 0
-                self._running.release()
+        self._run_if_free()
 
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Raises RuntimeError on a thread that is running a unit, where it would wait for itself."""
@@ -180,13 +110,73 @@ class MemoryRecords(Records):
         return sorted(found, key=lambda review: (review.opened_ms, review.id), reverse=True)[:last]
 
     def signals(self, after: int = 0) -> Iterator[StoredSignal]:
-        for index in count(max(after, 0)):
-            if index >= len(self._kept.signals):
+        """A signal that is erased meanwhile does not appear; the ones after it do."""
+        log: list[StoredSignal] | None = None
+        index = 0
+        while True:
+            if log is not self._kept.signals:
+                log = self._kept.signals
+                index = bisect_right(log, after, key=seq_of)
+            if index >= len(log):
                 return
-            yield self._kept.signals[index]
+            after = log[index].seq
+            yield log[index]
+            index += 1
 
-    def quarantined(self, last: int) -> list[Quarantined]:
-        return self._kept.quarantined[::-1][:last]
+    def signals_of(self, customers: Collection[str], last: int, before: int | None = None) -> list[StoredSignal]:
+        return self._newest_signals(lambda stored: stored.signal.customer in customers, last, before)
+
+    def signals_of_account(self, account: str, last: int, before: int | None = None) -> list[StoredSignal]:
+        return self._newest_signals(lambda stored: stored.signal.account == account, last, before)
+
+    def quarantined(self, last: int, *, status: str | None = None, before: int | None = None) -> list[Quarantined]:
+        entries = list(self._kept.quarantined.values())
+        found = [
+            entry for entry in entries
+            if status in (None, entry.status) and (before is None or entry.seq < before)
+        ]  # fmt: skip
+        return sorted(found, key=lambda entry: -entry.seq)[:last]
+
+    def quarantine_entry(self, seq: int) -> Quarantined | None:
+        return self._kept.quarantined.get(seq)
+
+    def merges_of(self, customer: str) -> list[Merge]:
+        found = [merge for merge in list(self._kept.merges.values()) if customer in (merge.kept, merge.merged)]
+        return sorted(found, key=lambda merge: (merge.at_ms, merge.id), reverse=True)
+
+    def proposals(self, status: str, last: int) -> list[Proposal]:
+        found = [proposal for proposal in list(self._kept.proposals.values()) if proposal.status == status]
+        return sorted(found, key=lambda proposal: (-proposal.probability, proposal.id))[:last]
+
+    def accesses(self, last: int, *, customer: str | None = None, before: str | None = None) -> list[Access]:
+        """By falling id, as `decisions`."""
+        found = [
+            access for access in list(self._kept.accesses.values())
+            if customer in (None, access.customer) and (before is None or access.id < before)
+        ]  # fmt: skip
+        return sorted(found, key=lambda access: access.id, reverse=True)[:last]
+
+    def actions(self, statuses: Collection[str], due_ms: int, last: int) -> list[Action]:
+        found = [
+            action for action in list(self._kept.actions.values())
+            if action.status in statuses and action.due_ms <= due_ms
+        ]  # fmt: skip
+        return sorted(found, key=lambda action: (action.due_ms, action.id))[:last]
+
+    def people(self) -> Iterator[Person]:
+        return (person for person in list(self._kept.people.values()) if person.merged_into is None)
+
+    def erase(self, customers: Collection[str]) -> Mapping[str, int]:
+        return self._between_units(lambda: self._kept.erase(customers))
+
+    def rewrite_signals(self, signals: Sequence[StoredSignal]) -> None:
+        self._between_units(lambda: self._kept.rewrite_signals(signals))
+
+    def drop_before(self, what: Literal["quarantine", "access"], at_ms: int) -> int:
+        return self._between_units(lambda: self._kept.drop_before(what, at_ms))
+
+    def scrub(self, *, deep: bool = False) -> None:
+        """Nothing to do: memory has no file, and what was taken out of it is nowhere else."""
 
     def counts(self) -> Mapping[str, int]:
         found = self._kept.counts
@@ -225,6 +215,43 @@ class MemoryRecords(Records):
 
     def close(self) -> None:
         self._closed = True
+
+    def _newest_signals(
+        self, wanted: Callable[[StoredSignal], bool], last: int, before: int | None
+    ) -> list[StoredSignal]:
+        found: list[StoredSignal] = []
+        for stored in reversed(self._kept.signals[:]):
+            if len(found) >= last:
+                break
+            if (before is None or stored.seq < before) and wanted(stored):
+                found.append(stored)
+        return found
+
+    def _between_units(self, work: Callable[[], T]) -> T:
+        """Waits for the units that were there before; RuntimeError where that would be waiting for oneself."""
+        if self._runner == get_ident():
+            raise RuntimeError("the store cannot be erased from or rewritten by a unit of work or its `done`")
+        if self._closed:
+            raise StoreBroken("the store is closed")
+        with self._running:
+            self._runner = get_ident()
+            try:
+                self._run_waiting()
+                result = work()
+            finally:
+                self._runner = 0
+        self._run_if_free()
+        return result
+
+    def _run_if_free(self) -> None:
+        # Checked again after the release: a unit that came in between must not be left waiting.
+        while self._waiting and self._running.acquire(blocking=False):
+            self._runner = get_ident()
+            try:
+                self._run_waiting()
+            finally:
+                self._runner = 0
+                self._running.release()
 
     def _run_waiting(self) -> None:
         while self._waiting:
