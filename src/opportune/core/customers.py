@@ -76,8 +76,8 @@ class Flag(msgspec.Struct, frozen=True, array_like=True):
 class Person(msgspec.Struct, frozen=True, array_like=True):
     """The state of one customer. `guard` grows whenever consent, contacts or identity change.
 
-    `origins` says where each trait came from. A person that was merged holds nothing but `merged_into`, the customer
-    that lives on (see `core.identity`).
+    `origins` says where each trait came from, `signals` how many were folded. A person that was merged holds nothing
+    but `merged_into`, the customer that lives on (see `core.identity`).
     """
 
     id: str
@@ -93,6 +93,7 @@ class Person(msgspec.Struct, frozen=True, array_like=True):
     identifiers: tuple[Identifier, ...] = ()
     flags: tuple[Flag, ...] = ()
     first_ms: int = 0
+    signals: int = 0
 
 
 class Account(msgspec.Struct, frozen=True, array_like=True):
