@@ -1,0 +1,256 @@
+"""Identity: what two spellings of one identifier have in common, and what becomes of two records that are one person.
+
+The rules of a merge, and why they are these, are in docs/decisions/0009-merges.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from opportune.core.customers import (
+    ANY_CHANNEL,
+    Consent,
+    Contact,
+    ContactState,
+    Flag,
+    Identifier,
+    Origin,
+    Person,
+    consent_key,
+)
+from opportune.core.features import EntityFeatures
+
+LINKED_MAX: Final = 5
+"""An identifier of more customers than this is a shared inbox: it links nobody any more."""
+LINKED_SIGNALS_MAX: Final = 20_000
+"""Two records that both have more signals than this are never merged on the way of a signal: a person does it."""
+CONTACTS_KEPT_MAX: Final = 256
+
+_LOCAL = re.compile(r"[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f]{1,64}")
+_DOMAIN = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+_CONTACT_ORDER: Final[tuple[ContactState, ...]] = ("released", "reserved", "delivered", "seen")
+
+
+def normalised(kind: str, value: str, phone_region: str | None = None) -> str | None:
+    """The one spelling of an identifier; None when the text is none of its kind.
+
+    `email`: NFKC, lower case, the domain in ASCII (IDNA). `phone`: E.164; a number without a country is one of
+    `phone_region` (ISO 3166, such as DE). `external` and `external:<system>`: without outer blanks.
+    """
+    text = value.strip()
+    if kind == "email":
+        return _email(text)
+    if kind == "phone":
+        return _phone(text, phone_region)
+    return text if 0 < len(text) <= 256 and text.isprintable() else None
+
+
+def identifier_in(text: str) -> tuple[str, str] | None:
+    """(kind, normalised) when a customer's id is really an e-mail address or a phone number in E.164."""
+    if "@" in text:
+        found = _email(text.strip())
+        return None if found is None else ("email", found)
+    if text.startswith("+"):
+        found = _phone(text, None)
+        return None if found is None else ("phone", found)
+    return None
+
+
+def pseudonym(hashed: bytes) -> str:
+    """The customer id of whoever is known by an identifier alone: `c-` and 22 characters, from its keyed hash."""
+    return "c-" + base64.b32encode(hashed[:14]).decode().lower()[:22]
+
+
+def links(kind: str, link_on: Collection[str]) -> bool:
+    """Does an exact match of this kind of identifier mean one customer? `external` stands for every system."""
+    return kind in link_on or (kind.startswith("external:") and "external" in link_on)
+
+
+def survivor(one: Person, other: Person) -> tuple[Person, Person]:
+    """(the one that lives on, the one merged into it): whoever was known first; at the same instant, by id."""
+    return (one, other) if (one.first_ms, one.id) <= (other.first_ms, other.id) else (other, one)
+
+
+def merged(kept: Person, other: Person, at_ms: int, features: EntityFeatures | None) -> tuple[Person, Person]:
+    """Both records after `other` went into `kept` at `at_ms`; `features` are those of all their signals.
+
+    INVARIANT: a merge neither widens consent nor resets a contact limit; both guards grow beyond both.
+    """
+    guard = max(kept.guard, other.guard) + 1
+    traits, origins = _described(kept, other)
+    return (
+        Person(
+            id=kept.id,
+            account=kept.account or other.account,
+            traits=traits,
+            features=features,
+            consents=merged_consents(kept.consents, other.consents, at_ms),
+            contacts=merged_contacts(kept.contacts, other.contacts),
+            guard=guard,
+            last_ms=max(kept.last_ms, other.last_ms),
+            origins=origins,
+            identifiers=_identified(kept.identifiers, other.identifiers),
+            flags=_flagged(kept.flags, other.flags),
+            first_ms=min(kept.first_ms or other.first_ms, other.first_ms or kept.first_ms),
+            signals=kept.signals + other.signals,
+        ),
+        Person(id=other.id, guard=guard, merged_into=kept.id),
+    )
+
+
+def merged_consents(
+    one: Mapping[str, Consent], other: Mapping[str, Consent], at_ms: int
+) -> dict[str, Consent]:
+    """What holds for both: per purpose and channel a refusal, withdrawal or expiry of either beats a permission of
+    the other, whoever spoke last.
+
+    A permission stays one when the other record permits too, or never said a word that covers it. A refusal that one
+    record gets from the other counts as said at the merge (`at_ms`): only a word said afterwards lifts it.
+    """
+    found: dict[str, Consent] = {}
+    pairs = {tuple(key.partition("/")[::2]) for key in (*one, *other)}
+    for purpose, channel in sorted(pairs):
+        mine, theirs = (_covering(consents, purpose, channel) for consents in (one, other))
+        consent = _stricter(mine, theirs)
+        assert consent is not None
+        if consent.status != "given" and mine != theirs:
+            consent = msgspec.structs.replace(consent, at_ms=max(consent.at_ms, at_ms, *_times(mine, theirs)))
+        found[consent_key(purpose, channel)] = consent
+    return _outlasting(found)
+
+
+def merged_contacts(one: tuple[Contact, ...], other: tuple[Contact, ...]) -> tuple[Contact, ...]:
+    """Every contact of both, once per decision, in its furthest state; in the order of time."""
+    found: dict[str, Contact] = {}
+    for contact in (*one, *other):
+        known = found.get(contact.decision)
+        if known is None or _CONTACT_ORDER.index(contact.state) > _CONTACT_ORDER.index(known.state):
+            found[contact.decision] = contact
+    ordered = sorted(found.values(), key=lambda contact: (contact.at_ms, contact.decision))
+    return tuple(ordered[-CONTACTS_KEPT_MAX:])
+
+
+def unmerged(
+    own: Person,
+    before: Person,
+    refusals: Iterable[tuple[str, Consent]],
+    foreign: Collection[str],
+    identifiers: tuple[Identifier, ...],
+    guard: int,
+) -> Person:
+    """One of two records that are two again. `own` is what its own signals say, `before` the record that was both.
+
+    `refusals` are (key, consent) of what was refused while both were one, or came from elsewhere: they hold for this
+    one too. `foreign` are decisions made under the other's name: what they reserved counts here as delivered, since
+    nothing that happens to the other's contact is told here any more.
+
+    INVARIANT: contacts stay on both, and the guard grows.
+    """
+    consents = dict(own.consents)
+    for key, consent in refusals:
+        known = consents.get(key)
+        if consent.status != "given" and (known is None or known.at_ms <= consent.at_ms):
+            consents[key] = consent
+    contacts = tuple(
+        msgspec.structs.replace(contact, state="delivered")
+        if contact.state == "reserved" and contact.decision in foreign
+        else contact
+        for contact in before.contacts
+    )
+    return msgspec.structs.replace(
+        own, consents=consents, contacts=contacts, identifiers=identifiers, guard=guard, merged_into=None
+    )
+
+
+def _email(text: str) -> str | None:
+    local, at, domain = unicodedata.normalize("NFKC", text).lower().rpartition("@")
+    if not at or _LOCAL.fullmatch(local) is None or local[0] == "." or local[-1] == "." or ".." in local:
+        return None
+    try:
+        domain = domain.removesuffix(".").encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+    return None if _DOMAIN.fullmatch(domain) is None else f"{local}@{domain}"
+
+
+def _phone(text: str, region: str | None) -> str | None:
+    import phonenumbers  # heavy, and most signals name no phone number
+
+    try:
+        number = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number) or number.extension:
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _covering(consents: Mapping[str, Consent], purpose: str, channel: str) -> Consent | None:
+    """The word of a record that holds for a channel: said of it, or of all; the latest, at one instant a refusal."""
+    words = [
+        found
+        for key in {channel, ANY_CHANNEL}
+        if (found := consents.get(consent_key(purpose, key))) is not None
+    ]
+    return max(words, key=lambda word: (word.at_ms, word.status != "given"), default=None)
+
+
+def _stricter(one: Consent | None, other: Consent | None) -> Consent | None:
+    """The word that holds for both; the same whichever way round they are given."""
+    if one is None or other is None:
+        return one or other
+    if (one.status == "given") != (other.status == "given"):
+        return other if one.status == "given" else one
+    latest = max(one, other, key=lambda word: (word.at_ms, msgspec.json.encode(word)))
+    if one.status != "given":
+        return latest
+    ends = [word.expires_ms for word in (one, other) if word.expires_ms is not None]
+    return msgspec.structs.replace(latest, expires_ms=min(ends, default=None))
+
+
+def _times(*words: Consent | None) -> list[int]:
+    return [word.at_ms for word in words if word is not None]
+
+
+def _outlasting(consents: dict[str, Consent]) -> dict[str, Consent]:
+    """The same words, where a refusal for one channel is not older than the permission for all beside it."""
+    for key, consent in consents.items():
+        everywhere = consents.get(consent_key(key.partition("/")[0], ANY_CHANNEL))
+        if everywhere is not None and consent.status != "given" and consent.at_ms < everywhere.at_ms:
+            consents[key] = msgspec.structs.replace(consent, at_ms=everywhere.at_ms)
+    return consents
+
+
+def _described(kept: Person, other: Person) -> tuple[dict[str, Any], dict[str, Origin]]:
+    """Each trait as said last, with where it came from; said at the same instant, the survivor's stays."""
+    traits, origins = dict(kept.traits), dict(kept.origins)
+    for name, value in other.traits.items():
+        theirs, mine = other.origins.get(name), origins.get(name)
+        if name in traits and (theirs is None or (mine is not None and mine.at_ms >= theirs.at_ms)):
+            continue
+        traits[name] = value
+        if theirs is not None:
+            origins[name] = theirs
+    return traits, origins
+
+
+def _identified(one: tuple[Identifier, ...], other: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
+    known = {identifier.hash for identifier in one}
+    return (*one, *(identifier for identifier in other if identifier.hash not in known))
+
+
+def _flagged(one: tuple[Flag, ...], other: tuple[Flag, ...]) -> tuple[Flag, ...]:
+    found = {(flag.rule, flag.type): flag for flag in one}
+    for flag in other:
+        known = found.get((flag.rule, flag.type))
+        if known is not None:
+            newest = max(known, flag, key=lambda each: (each.at_ms, each.signal))
+            flag = msgspec.structs.replace(newest, count=known.count + flag.count)
+        found[flag.rule, flag.type] = flag
+    return tuple(found.values())
