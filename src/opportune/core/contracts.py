@@ -9,14 +9,13 @@ from typing import Any
 
 import jsonschema_rs
 
+from opportune.core.schemas import json_type
 from opportune.core.signals import CompiledContract, SignalContract
 from opportune.core.wording import closest, dotted, listed, quoted
 
 PROBLEM_COUNT_MAX = 5
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_CEL_TYPES = {"integer": "int", "number": "double", "string": "string", "boolean": "bool"}
-_LISTS = frozenset(("string", "int", "double"))  # the list types of core.expressions.TYPES
 _WORDS = {
     "object": "an object",
     "array": "a list",
@@ -26,7 +25,6 @@ _WORDS = {
     "boolean": "true or false",
     "null": "null",
 }
-_REF_DEPTH_MAX = 16
 _FIELD_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_.$-]{0,63}")
 
 
@@ -71,56 +69,10 @@ def schema_problems(schema: Mapping[str, Any]) -> list[tuple[tuple[str | int, ..
     return []
 
 
-def signal_fields(contract: SignalContract) -> Mapping[str, str]:
-    """The type in expressions of each property of `data`; `dyn` where the schema leaves it open."""
-    properties = _resolved(contract.schema, contract.schema).get("properties", {})
-    if not isinstance(properties, Mapping):
-        return {}
-    return {name: _cel_type(schema, contract.schema) for name, schema in properties.items()}
-
-
 def _validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(
         dict(schema), validate_formats=True, offline=True, pattern_options=jsonschema_rs.RegexOptions()
     )
-
-
-def _cel_type(schema: object, root: Mapping[str, Any]) -> str:
-    found = _resolved(schema, root)
-    kind = found.get("type")
-    if isinstance(kind, list):
-        # A nullable property has the type of its values: a null is a missing value, as in expressions.
-        kinds = [one for one in kind if one != "null"]
-        kind = kinds[0] if len(kinds) == 1 else "number" if set(kinds) == {"integer", "number"} else None
-    if kind is None and ("enum" in found or "const" in found):
-        values = found["enum"] if isinstance(found.get("enum"), list) else [found.get("const")]
-        names = {_json_type(value) for value in values if value is not None}
-        kind = names.pop() if len(names) == 1 else "number" if names == {"integer", "number"} else None
-    if kind == "array":
-        item = _cel_type(found.get("items", {}), root)
-        return f"list({item})" if item in _LISTS else "dyn"
-    if kind == "object":
-        return "map(string,dyn)"
-    return _CEL_TYPES.get(kind, "dyn") if isinstance(kind, str) else "dyn"
-
-
-def _resolved(schema: object, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema with its references inside the same document followed."""
-    found = schema
-    for _ in range(_REF_DEPTH_MAX):
-        if not isinstance(found, Mapping):
-            return {}
-        reference = found.get("$ref")
-        if not isinstance(reference, str):
-            return found
-        if not reference.startswith("#/"):
-            return {}
-        at: object = root
-        for step in reference[2:].split("/"):
-            name = step.replace("~1", "/").replace("~0", "~")
-            at = at.get(name) if isinstance(at, Mapping) else None
-        found = at
-    return {}
 
 
 def _path(error: jsonschema_rs.ValidationError) -> str:
@@ -135,7 +87,7 @@ def _field_name(name: str) -> str:
 
 def _message(error: jsonschema_rs.ValidationError, personal: frozenset[str]) -> str:
     kind: Any = error.kind
-    found = _WORDS[_json_type(error.instance)]
+    found = _WORDS[json_type(error.instance)]
     hidden = any(step in personal for step in error.instance_path)
     value = found if hidden or not _may_show(error.instance) else quoted(error.instance)
     match kind.name:
@@ -184,13 +136,6 @@ _UNITS = {
     "minProperties": "fields",
     "maxProperties": "fields",
 }
-
-
-def _json_type(value: object) -> str:
-    if value is None:
-        return "null"
-    kinds = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
-    return kinds.get(type(value), "object")
 
 
 def _scalar(value: object) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from opportune.core.contracts import signal_fields
 from opportune.core.expressions import EvaluationError, Expression, ExpressionError, Missing, parse
 from opportune.core.playbook import PayloadMapping, Source
+from opportune.core.schemas import signal_fields
+from opportune.core.residency import worked_out
 from opportune.core.signals import Draft, Problem, SignalContract, format_time
 from opportune.core.wording import closest, dotted, listed, quoted
 
@@ -65,6 +66,7 @@ class CompiledMapping(msgspec.Struct, frozen=True):
     time: Read | None
     subject: Read | None
     account: Read | None
+    region: Read | None
     data: tuple[tuple[str, bool, Read], ...] | None
     """(key, whether it is a timestamp, expression)"""
 
@@ -138,6 +140,10 @@ def _mapped(compiled: CompiledMapping, base: Draft, values: Values, place: int) 
     if compiled.data is not None:
         said = [(key, at, value(f"data.{key}", read)) for key, at, read in compiled.data]
         data = {key: _time_text(one) if at else one for key, at, one in said if one is not None}
+    known = len(problems)
+    region = base.region if compiled.region is None else value("region", compiled.region)
+    if compiled.region is not None:
+        region = worked_out(region, len(problems) > known)
     time = value("time", compiled.time, base.time)
     if compiled.time is not None and time is None and not problems:
         problems.append(Problem("missing", "time", f"`{compiled.mapping.time}` has no value in this message"))
@@ -151,6 +157,7 @@ def _mapped(compiled: CompiledMapping, base: Draft, values: Values, place: int) 
         data=data,
         skew_ms=base.skew_ms if compiled.time is None else 0,
         problems=tuple(problems),
+        region=region,
     )
 
 
@@ -202,6 +209,7 @@ class _Compiler:
             read("time", TIME_TYPES),
             read("subject", ID_TYPES),
             read("account", ID_TYPES),
+            read("region", ("string", "dyn")),
             self._data(index, mapping, contract),
         )
 

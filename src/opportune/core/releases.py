@@ -11,7 +11,7 @@ import numpy as np
 
 from opportune.core.catalog import Candidate, Offer, candidates_of
 from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms_of
-from opportune.core.contracts import compile_contract, signal_fields
+from opportune.core.contracts import compile_contract
 from opportune.core.decisions.brain import Brain
 from opportune.core.durations import parse_duration_ms
 from opportune.core.expressions import parse
@@ -20,6 +20,7 @@ from opportune.core.models import Scorecard, card_hash, compile_scorecard
 from opportune.core.payloads import CompiledPayloads, PayloadError, compile_payloads
 from opportune.core.playbook import Playbook
 from opportune.core.policies import CandidateTable, Policy, Variable, compile_policies
+from opportune.core.schemas import signal_fields
 from opportune.core.signals import CompiledContract, SignalContract, parse_time_ms
 
 MANIFEST_VERSION = 1
@@ -35,7 +36,10 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """A compiled release; everything in it is immutable and may be shared between threads."""
+    """A compiled release; everything in it is immutable and may be shared between threads.
+
+    `region` is the one it is at work in, as is `brain.app.region`; `playbook.app` says where it may be.
+    """
 
     hash: str
     region: str
@@ -76,8 +80,8 @@ def release_hash(manifest: bytes) -> str:
     return f"r{hashlib.sha256(manifest).hexdigest()[:HASH_CHARS]}"
 
 
-def compile_release(manifest: bytes) -> Release:
-    """Compiles what the bytes say. Raises ReleaseError, FeatureError, PolicyError or ModelError, each naming the
+def compile_release(manifest: bytes, region: str | None = None) -> Release:
+    """Compiles what the bytes say for a region (the home region when none is named). Raises ReleaseError, FeatureError, PolicyError or ModelError, each naming the
     document and the fix."""
     parts = decode_manifest(manifest)
     playbook = parts.playbook
@@ -85,11 +89,18 @@ def compile_release(manifest: bytes) -> Release:
     views = compile_views(playbook.views, _fields(playbook.contracts))
     hash_ = release_hash(manifest)
     brain = compile_brain(hash_, playbook, parts.cards, views)
+    at_work = playbook.app.region if region is None else region
+    if at_work not in playbook.app.every_region:
+        listed = ", ".join(f"`{one}`" for one in playbook.app.every_region)
+        message = f"this release is for {listed} and cannot be used in `{at_work}`: add it to `regions`"
+        raise ReleaseError("app", playbook.app.project, message)
+    if at_work != playbook.app.region:
+        brain = msgspec.structs.replace(brain, app=msgspec.structs.replace(playbook.app, region=at_work))
     try:
         payloads = compile_payloads(playbook.sources, playbook.contracts)
     except PayloadError as error:
         raise ReleaseError("sources", error.source, error.told) from error
-    return Release(hash_, playbook.app.region, playbook, parts.cards, contracts, views, brain, payloads)
+    return Release(hash_, at_work, playbook, parts.cards, contracts, views, brain, payloads)
 
 
 def compile_brain(

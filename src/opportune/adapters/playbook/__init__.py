@@ -7,7 +7,8 @@ from opportune.adapters.playbook.problems import Place, PlaybookError, PlaybookP
 from opportune.adapters.playbook.references import ReferenceProblem, check_references
 from opportune.adapters.playbook.scaffold import ScaffoldError, sample_folders, scaffold
 from opportune.adapters.playbook.schemas import schema_json, write_schemas
-from opportune.core.contracts import compile_contract, signal_fields
+from opportune.core.contracts import compile_contract
+from opportune.core.schemas import signal_fields
 
 __all__ = [
     "LoadedPlaybook",

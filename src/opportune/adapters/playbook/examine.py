@@ -12,13 +12,13 @@ from opportune.adapters.playbook.compile_errors import place_error, place_expres
 from opportune.adapters.playbook.folder import LoadedPlaybook, load
 from opportune.adapters.playbook.marks import Marks
 from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem
-from opportune.core.contracts import signal_fields
 from opportune.core.expressions import ExpressionError, parse
 from opportune.core.features import CompiledViews, FeatureError, check_views, compile_views
 from opportune.core.playbook import Playbook
 from opportune.core.policies import Finding, Policy, PolicyError, lint
 from opportune.core.policies.compiled import checked, validity
 from opportune.core.releases import ReleaseError, compile_release, encode_manifest, variables_of
+from opportune.core.schemas import signal_fields
 from opportune.core.signals import SignalContract
 
 _PLACED_BY_COMPILING = re.compile(r"line \d+ column \d+: ")
