@@ -147,6 +147,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.policies import PolicyError
     from opportune.core.releases import ReleaseError
     from opportune.core.sources import SourceError
+    from opportune.doors.http.keys import KeysError
     from opportune.flows.govern import GovernError
     from opportune.flows.region import NotReady
     from opportune.ports import StoreBroken, StoreFull
@@ -155,7 +156,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     return (
         PlaybookError, ScaffoldError, ShelfError, VaultError, TableError, SourceError, QuestionError, FeatureError,
         PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, NotReady, StoreBroken,
-        StoreFull, InUse,
+        StoreFull, InUse, KeysError,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from opportune.adapters.files.keys import load_or_create_key
+from opportune.adapters.files.private import write_private
 from opportune.adapters.files.published import PublishedLedger
 from opportune.adapters.files.shelf import FileShelf
 from opportune.adapters.memory.pulse import MemoryPulse
@@ -21,10 +22,11 @@ from opportune.adapters.sqlite.reading import SqliteReading
 from opportune.adapters.system.clock import SystemClock
 from opportune.adapters.system.vault import FileVault
 from opportune.core.models import Scorecard, decode_card
-from opportune.doors.http.keys import ALL_SCOPES, WRITE_KEY_SCOPES, Keyring, Scopes
+from opportune.doors.http.keys import Keyring, KeysError, Named, Scopes, named_keys, ring_of
 from opportune.flows.region import Region
 
 DATA_FOLDER = ".opportune"
+API_KEYS = "api_keys.json"
 CARDS = "models"
 
 
@@ -104,17 +106,44 @@ def latest_cards(shelf: FileShelf, models: tuple[str, ...]) -> list[Scorecard]:
 
 def keyring(data: Path, extra: dict[str, Scopes] | None = None) -> tuple[Keyring, dict[str, str]]:
     """The keys of a data folder, made on first use (file mode 0600), and what to print: name to key."""
-    path = data / "api_keys.json"
-    if path.exists():
-        named: dict[str, str] = json.loads(path.read_text())
-    else:
-        named = {"api_key": f"opp_{secrets.token_urlsafe(24)}", "write_key": f"wk_{secrets.token_urlsafe(18)}"}
+    path = data / API_KEYS
+    if not path.exists():
+        made = {"api_key": f"opp_{secrets.token_urlsafe(24)}", "write_key": f"wk_{secrets.token_urlsafe(18)}"}
         data.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
-            json.dump(named, file, indent=1)
-    scopes: dict[str, Scopes] = {named["api_key"]: ALL_SCOPES, named["write_key"]: WRITE_KEY_SCOPES}
-    return Keyring({**scopes, **(extra or {})}), named
+            json.dump(made, file, indent=1)
+    keys = [*keys_of(data), *(Named("key", key, scopes) for key, scopes in (extra or {}).items())]
+    return ring_of(keys), {one.name: one.key for one in keys}
+
+
+def keys_of(data: Path) -> list[Named]:
+    """The API keys of a data folder; KeysError when their file is not what it must be."""
+    try:
+        return named_keys(json.loads((data / API_KEYS).read_text()))
+    except ValueError as error:
+        raise KeysError(f"`{data / API_KEYS}` cannot be used: {error}") from None
+
+
+def add_key(data: Path, name: str, scopes: Scopes) -> str:
+    """A new key with these scopes, kept in the file of keys; KeysError when the name is taken."""
+    keyring(data)
+    kept = json.loads((data / API_KEYS).read_text())
+    if name in kept:
+        raise KeysError(f"there is a key called `{name}` already: revoke it first, or choose another name")
+    kept[name] = {"key": f"opp_{secrets.token_urlsafe(24)}", "scopes": sorted(scopes)}
+    write_private(data / API_KEYS, json.dumps(kept, indent=1))
+    return str(kept[name]["key"])
+
+
+def revoke_key(data: Path, name: str) -> None:
+    """Takes a key out of the file of keys; KeysError when there is none of this name."""
+    keyring(data)
+    kept = json.loads((data / API_KEYS).read_text())
+    if name not in kept:
+        raise KeysError(f"no key is called `{name}`: there are {', '.join(sorted(kept)) or 'none'}")
+    del kept[name]
+    write_private(data / API_KEYS, json.dumps(kept, indent=1))
 
 
 def freeze() -> None:

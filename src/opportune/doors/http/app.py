@@ -106,14 +106,18 @@ def key_guard(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any],
         path = connection.url.path
         if path.startswith(OPEN_PATHS):
             return
-        scopes = keyring.scopes(key_of(connection.headers.get("authorization")))
-        if scopes is None:
+        caller = keyring.caller(key_of(connection.headers.get("authorization")))
+        if caller is None:
             detail = "send an API key: `Authorization: Bearer <key>`; `opportune serve` prints where keys are kept"
             raise HttpProblem(401, "unknown_key", detail)
-        writes = connection.scope.get("method") not in ("GET", "HEAD")
+        method = connection.scope.get("method")
+        writes = method not in ("GET", "HEAD")
         needed = "read" if not writes else "customers" if "/customers/" in path else "govern"
-        if needed not in scopes:
-            raise HttpProblem(403, "forbidden", f"this key may not use `{needed}`: it may {sorted(scopes)}")
+        if method == "DELETE" and "/customers/" in path:
+            needed = "erase"
+        if needed not in caller.scopes:
+            raise HttpProblem(403, "forbidden", f"this key may not use `{needed}`: it may {sorted(caller.scopes)}")
+        connection.scope["state"]["caller"] = caller
 
     return guard
 
