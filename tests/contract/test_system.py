@@ -53,7 +53,6 @@ def test_a_vault_gives_the_same_answers_after_a_restart(tmp_path: Path) -> None:
     assert vault.identifier("email", " Ann@Example.com ") == again.identifier("email", "ann@example.com")
     assert vault.identifier("external", "A") != vault.identifier("external", "a")
     assert vault.identifier("phone", "1") != vault.identifier("external", "1")
-    assert vault.commit_salt("signal/1") == again.commit_salt("signal/1") != vault.commit_salt("signal/2")
     assert vault.public_key() == again.public_key()
     Ed25519PublicKey.from_public_bytes(vault.public_key()).verify(again.sign(b"grant"), b"grant")
     assert FileVault(tmp_path / "other").identifier("email", "a") != vault.identifier("email", "a")
@@ -62,10 +61,10 @@ def test_a_vault_gives_the_same_answers_after_a_restart(tmp_path: Path) -> None:
 def test_a_key_that_others_can_read_or_that_is_cut_is_refused(tmp_path: Path) -> None:
     FileVault(tmp_path)
     assert {key.stat().st_mode & 0o777 for key in tmp_path.iterdir()} == {0o600}
-    (tmp_path / "salt.key").chmod(0o640)
+    (tmp_path / "region.key").chmod(0o640)
     with pytest.raises(VaultError, match="chmod"):
         FileVault(tmp_path)
-    (tmp_path / "salt.key").chmod(0o600)
-    (tmp_path / "salt.key").write_bytes(b"short")
+    (tmp_path / "region.key").chmod(0o600)
+    (tmp_path / "region.key").write_bytes(b"short")
     with pytest.raises(VaultError, match="backup"):
         FileVault(tmp_path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -33,7 +33,10 @@ class Seal(Protocol):
     """Keys of the subjects of one region (see `core.customers.subject_of`): what a store keeps about them is sealed."""
 
     def seal(self, subject: str, place: str, plain: bytes) -> bytes:
-        """Sealed under the subject's key, made when it is new; bound to `place` (such as `signals/17`)."""
+        """Sealed under the subject's key, made when it is new; bound to `place` (such as `signals/17`).
+
+        The first byte is 0xC1, with which neither MessagePack nor JSON can begin. A subject whose key was destroyed
+        gets a new one. Threads may share a seal."""
 
     def open(self, subject: str, place: str, sealed: bytes) -> bytes:
         """Raises Erased when the key is gone, ValueError when the bytes are not what was sealed for this place."""
@@ -116,6 +119,43 @@ class Pulse(Protocol):
 
     def took(self, decision_ids: Collection[str]) -> Mapping[str, tuple[int, int]]:
         """(total, store) in µs of those of these decisions that are still in the ring."""
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """What a channel hands over: one offer to one customer. `to` is the address in this channel.
+
+    `unsubscribe` is the customer's own token for stopping these messages (see the preference pages).
+    """
+
+    id: str
+    channel: str
+    to: str
+    headline: str
+    body: str
+    action: str
+    expires_ms: int
+    unsubscribe: str
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What became of handing a parcel over.
+
+    `sent`: the other side has taken it. `held`: it was not allowed to go, nothing left. `failed`: nothing left, and
+    it may be tried again. `refused`: the other side will never take it. `unknown`: it may or may not have left.
+    """
+
+    status: Literal["sent", "held", "failed", "refused", "unknown"]
+    detail: str = ""
+
+
+class Courier(Protocol):
+    """Hands parcels over in one channel."""
+
+    address_kind: str
+    """The kind of identifier that is an address here, such as `email`."""
+
+    def deliver(self, parcel: Parcel, may_go: Callable[[], bool]) -> Delivery:
+        """Asks `may_go` immediately before the step that cannot be taken back, and goes no further on False."""
 
 
 class TableReader(Protocol):

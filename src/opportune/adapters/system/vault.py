@@ -4,25 +4,35 @@ import hashlib
 import hmac
 import os
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from opportune.ports import Vault
+from opportune.adapters.system.key_files import VaultError, load_or_make
+from opportune.adapters.system.subject_keys import SubjectKeys, derived
+from opportune.ports import Erased, Vault
 
-KEY_BYTES: Final = 32
+__all__ = ["FileVault", "VaultError"]
+
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
-
-class VaultError(Exception):
-    """A key file is not what it must be."""
+SEALED: Final = b"\xc1"
+"""What everything sealed begins with: MessagePack never uses this byte, and no JSON text can start with it."""
+_TOKEN_FORM: Final = b"\1"
+_NONCE_BYTES: Final = 12
+_SHORTEST: Final = 1 + _NONCE_BYTES + 16
 
 
 class FileVault(Vault):
     """Three keys of 32 random bytes, one file each (mode 0600), made when the folder is first used.
 
-    `identifier` and `salt` keys are for HMAC-SHA256 (RFC 2104), `signing` is an Ed25519 seed (RFC 8032).
+    `identifier` is for HMAC-SHA256 (RFC 2104), `signing` is an Ed25519 seed (RFC 8032), `region` wraps the keys of
+    `subjects.db` and makes tokens. Losing `region.key` or `subjects.db` loses everything that is sealed.
     """
 
     def __init__(self, path: Path | str, secrets: Path | None = None) -> None:
@@ -31,17 +41,62 @@ class FileVault(Vault):
         self._secrets = secrets
         folder = Path(path)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._identifier_key = _key(folder / "identifier.key")
-        self._salt_key = _key(folder / "salt.key")
-        self._signer = Ed25519PrivateKey.from_private_bytes(_key(folder / "signing.key"))
+        self._identifier_key = load_or_make(folder / "identifier.key")
+        self._signer = Ed25519PrivateKey.from_private_bytes(load_or_make(folder / "signing.key"))
+        region_key = load_or_make(folder / "region.key")
+        self._subjects = SubjectKeys(folder / "subjects.db", region_key)
+        self._tokens = AESSIV(derived(region_key, b"token mac") + derived(region_key, b"token cipher"))
+
+    def seal(self, subject: str, place: str, plain: bytes) -> bytes:
+        """The byte 0xC1, a random nonce of 96 bits, then AES-256-GCM with `place` as associated data."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return SEALED + nonce + self._subjects.find_or_make(subject).cipher.encrypt(nonce, plain, place.encode())
+
+    def open(self, subject: str, place: str, sealed: bytes) -> bytes:
+        if len(sealed) < _SHORTEST or sealed[:1] != SEALED:
+            raise ValueError(f"what stands at `{place}` is not sealed")
+        key = self._subjects.find(subject)
+        if key is None:
+            raise Erased(f"the key of what stands at `{place}` was destroyed")
+        body = memoryview(sealed)
+        try:
+            return key.cipher.decrypt(body[1 : 1 + _NONCE_BYTES], body[1 + _NONCE_BYTES :], place.encode())
+        except InvalidTag:
+            raise ValueError(f"what stands at `{place}` was altered, or sealed for another place") from None
+
+    def flush(self) -> None:
+        """Raises sqlite3.Error when the new keys could not be made durable."""
+        self._subjects.flush()
+
+    def destroy(self, subjects: Collection[str]) -> int:
+        """Raises sqlite3.Error when a key may still be in a file: then call it again."""
+        return self._subjects.destroy(subjects)
+
+    def commit_salt(self, name: str, subject: str) -> bytes:
+        return hmac.digest(self._subjects.find_or_make(subject).salting, name.encode(), hashlib.sha256)
+
+    def token(self, purpose: str, text: str) -> str:
+        """AES-SIV (RFC 5297): the same text gives the same token, so a link in a message sent twice is one link."""
+        sealed = self._tokens.encrypt(_TOKEN_FORM + text.encode(), [purpose.encode()])
+        return urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+    def read_token(self, purpose: str, token: str) -> str | None:
+        try:
+            sealed = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            if urlsafe_b64encode(sealed).rstrip(b"=").decode() != token:
+                return None
+            return self._tokens.decrypt(sealed, [purpose.encode()])[len(_TOKEN_FORM) :].decode()
+        except (ValueError, InvalidTag):
+            return None
+
+    def close(self) -> None:
+        """Closes the file of keys; those that were not flushed are lost."""
+        self._subjects.close()
 
     def identifier(self, kind: str, value: str) -> bytes:
         """HMAC-SHA256 over kind, a zero byte and the normalised value: 32 bytes."""
         message = kind.encode() + b"\0" + normalised(kind, value).encode()
         return hmac.digest(self._identifier_key, message, hashlib.sha256)
-
-    def commit_salt(self, name: str) -> bytes:
-        return hmac.digest(self._salt_key, name.encode(), hashlib.sha256)
 
     def sign(self, message: bytes) -> bytes:
         return self._signer.sign(message)
@@ -71,36 +126,3 @@ def normalised(kind: str, value: str) -> str:
     """What two spellings of one identifier have in common: no outer blanks; e-mail addresses in lower case."""
     value = value.strip()
     return value.lower() if kind == "email" else value
-
-
-def _key(path: Path) -> bytes:
-    if not path.exists():
-        _create(path)
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise VaultError(f"key `{path}` can be read by others: run chmod 600 on it")
-    key = path.read_bytes()
-    if len(key) != KEY_BYTES:
-        raise VaultError(f"key `{path}` holds {len(key)} bytes, not {KEY_BYTES}: restore it from a backup")
-    return key
-
-
-def _create(path: Path) -> None:
-    """Durable before it is used; a hard link never replaces a key that another process made meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
