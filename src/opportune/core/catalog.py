@@ -89,7 +89,10 @@ class ContactLimit(Document, frozen=True, kw_only=True):
 
 
 class Channel(Document, frozen=True, kw_only=True):
-    """A way to reach a customer, with its own cost and limits."""
+    """A way to reach a customer, with its own cost and limits.
+
+    `delivery: caller` leaves presenting the offer to whoever asked; with `outbox` Opportune sends it itself.
+    """
 
     channel: str
     title: str
@@ -97,6 +100,7 @@ class Channel(Document, frozen=True, kw_only=True):
     contact_cost: float = 0.0
     fatigue_cost: float = 0.0
     grant_ttl: str = "15m"
+    delivery: Literal["caller", "outbox"] = "caller"
     limits: tuple[ContactLimit, ...] = ()
     quiet_hours: QuietHours | None = None
 

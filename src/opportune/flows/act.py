@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from opportune.core.contacts import with_state
-from opportune.core.customers import person_subject
+from opportune.core.customers import ContactState, person_subject
 from opportune.core.ledger import commitment, entry
 from opportune.core.outcomes import CONTACT_STATE, OutcomeError, OutcomePost
 from opportune.core.releases import Release
@@ -49,14 +49,15 @@ class Act(msgspec.Struct, frozen=True):
     def submit(self, posts: Sequence[OutcomePost], done: Done) -> None:
         """Takes outcomes as one unit: all or none; `done` gets receipts in order, or OutcomeError."""
         release, now_ms = self.release(), self.clock.now_ms()
-        self.records.submit(lambda tx: [self._take(tx, release, post, now_ms) for post in posts], done)
+        self.records.submit(lambda tx: [self.take(tx, release, post, now_ms) for post in posts], done)
 
     def run(self, posts: Sequence[OutcomePost]) -> list[OutcomeReceipt]:
         """`submit` and wait."""
         release, now_ms = self.release(), self.clock.now_ms()
-        return self.records.run(lambda tx: [self._take(tx, release, post, now_ms) for post in posts])
+        return self.records.run(lambda tx: [self.take(tx, release, post, now_ms) for post in posts])
 
-    def _take(self, tx: Transaction, release: Release, post: OutcomePost, now_ms: int) -> OutcomeReceipt:
+    def take(self, tx: Transaction, release: Release, post: OutcomePost, now_ms: int) -> OutcomeReceipt:
+        """Steps 1 to 5 for one outcome, inside somebody's unit of work. Raises OutcomeError."""
         # 1. find
         decision = _decision_of(tx, post)
         customer = decision.customer if decision is not None else str(post.customer)
@@ -80,7 +81,9 @@ class Act(msgspec.Struct, frozen=True):
         )
         # 3. move the contact
         if decision is not None:
-            _move_contact(tx, decision, post.kind)
+            state = CONTACT_STATE.get(post.kind)
+            if state is not None:
+                move_contact(tx, decision, state)
         # 4. fold and 5. write
         self._fold(tx, release, outcome, decision, now_ms)
         tx.put_outcome(msgspec.structs.replace(outcome, leaf=self._leaf(tx, release, outcome)))
@@ -169,9 +172,9 @@ def _at_ms(post: OutcomePost, now_ms: int) -> int:
     return at_ms
 
 
-def _move_contact(tx: Transaction, decision: StoredDecision, kind: str) -> None:
-    state = CONTACT_STATE.get(kind)
-    if state is None or decision.disposition != "offered":
+def move_contact(tx: Transaction, decision: StoredDecision, state: ContactState) -> None:
+    """Moves the contact that a decision reserved, of the person and of the account."""
+    if decision.disposition != "offered":
         return
     replace = msgspec.structs.replace
     person = tx.person(decision.customer)

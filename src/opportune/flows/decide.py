@@ -37,7 +37,7 @@ from opportune.core.decisions.records import (
 from opportune.core.decisions.snapshot import see
 from opportune.core.ledger import commitment, entry
 from opportune.flows.admission import Gate
-from opportune.ports import Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
+from opportune.ports import Action, Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
 
 FALLBACK_RESERVE_US = 2_000
 """Left of the budget for recording and answering: later than this, no step of the kernel begins."""
@@ -285,6 +285,14 @@ class Decide(msgspec.Struct, frozen=True):
         if account is not None:
             contacts = with_contact(account.contacts, contact, keep_ms)
             tx.put_account(replace(account, contacts=contacts, guard=account.guard + 1))
+        if brain.channels[result.channel].delivery == "outbox":
+            purpose = next(one.offer.purpose for one in brain.candidates if one.offer.offer == result.offer)
+            tx.put_action(
+                Action(
+                    record.id, at_ms, person.id, None if account is None else account.id, result.channel, result.offer,
+                    purpose, at_ms, expires_ms,
+                )
+            )  # fmt: skip
 
     def _write(self, tx: Transaction, made: Made) -> None:
         record, result = made.record, made.record.result

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from threading import Event
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ from opportune.core.signals import (
     content_hash,
 )
 from opportune.flows.identify import lives_on, resolve
+from opportune.flows.outgoing import Outgoing
 from opportune.ports import Clock, Quarantined, Records, Transaction, Vault
 
 PERSON_TRAITS = "person.updated"
@@ -41,6 +43,8 @@ ACCOUNT_TRAITS = "account.updated"
 
 Identifiers = tuple[Identifier, ...]
 """Each identifier a signal carried, normalised, with its keyed hash."""
+
+REFUSALS = ("consent.refused", "consent.withdrawn", "consent.expired")
 
 Done = Callable[[list[Receipt] | BaseException], None]
 
@@ -60,6 +64,7 @@ class Ingest(msgspec.Struct, frozen=True):
     vault: Vault
     clock: Clock
     release: Callable[[], Release]
+    outgoing: Outgoing
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Takes a batch; `done` gets the receipts in order once they are durable. Raises StoreFull."""
@@ -70,14 +75,34 @@ class Ingest(msgspec.Struct, frozen=True):
         def work(tx: Transaction) -> list[Receipt]:
             return [self._write(tx, release, one, received_ms) for one in taken]
 
-        self.records.submit(work, done)
+        self.records.submit(work, self._acknowledge(taken, done))
 
     def run(self, drafts: Sequence[Draft]) -> list[Receipt]:
         """`submit` and wait: for the CLI, sources and tests."""
         release = self.release()
         received_ms = self.clock.now_ms()
         taken = [take(draft, release, self.vault, received_ms) for draft in drafts]
-        return self.records.run(lambda tx: [self._write(tx, release, one, received_ms) for one in taken])
+        receipts = self.records.run(lambda tx: [self._write(tx, release, one, received_ms) for one in taken])
+        ended = Event()
+        self._acknowledge(taken, lambda _: ended.set())(receipts)
+        ended.wait()
+        return receipts
+
+    def _acknowledge(self, taken: Sequence[Taken], done: Done) -> Done:
+        """`done`, which a refusal of consent reaches only when nothing is on its way to that customer any more."""
+        refusing = [
+            one.checked.signal.customer
+            for one in taken
+            if one.checked.signal is not None and one.checked.signal.type in REFUSALS
+        ]
+        if not refusing:
+            return done
+
+        def acknowledged(outcome: list[Receipt] | BaseException) -> None:
+            people = [lives_on(self.records.person, id_) for id_ in refusing if id_ is not None]
+            self.outgoing.after([one.id for one in people if one is not None], lambda: done(outcome))
+
+        return acknowledged
 
     def _write(self, tx: Transaction, release: Release, taken: Taken, received_ms: int) -> Receipt:
         signal = taken.checked.signal
@@ -202,6 +227,7 @@ def fold(
             flags=_flagged(person.flags, signal, at_ms) if signal.flags or signal.repairs else person.flags,
             last_ms=max(person.last_ms, at_ms),
             first_ms=min(person.first_ms or at_ms, at_ms),
+            signals=person.signals + 1,
         )
     if account is not None:
         features = views.fold("account", account.features, signal.type, signal.id, at_ms, signal.data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
 from opportune.core.customers import Person
@@ -14,14 +14,17 @@ from opportune.core.decisions.shortlist import Shortlist, shortlist
 from opportune.core.decisions.snapshot import see
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
-from opportune.core.releases import Release, compile_release
+from opportune.core.releases import Release
 from opportune.flows.act import Act
 from opportune.flows.admission import Gate
 from opportune.flows.decide import Decide
-from opportune.flows.govern import make_release, promote, rollback
+from opportune.flows.govern import make_release, promote, release_for, rollback
 from opportune.flows.ingest import Ingest
+from opportune.flows.outgoing import Outgoing
+from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
-from opportune.ports import Clock, Ledger, Pulse, Records, Vault
+from opportune.flows.send import Send
+from opportune.ports import Clock, Courier, Ledger, Pulse, Records, Vault
 
 RELEASES_KEPT_MAX = 8
 
@@ -33,8 +36,9 @@ class NotReady(RuntimeError):
 class Releases:
     """Compiled releases by hash, the newest used kept, and the live one at hand."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, region: str) -> None:
         self._records = records
+        self._region = region
         self._lock = Lock()
         self._compiled: dict[str, Release] = {}
         self._live: Release | None = None
@@ -60,14 +64,15 @@ class Releases:
         return self.get(hash_).brain
 
     def get(self, hash_: str) -> Release:
-        """A release compiled; LookupError when nothing is stored under this hash."""
+        """A release compiled for this region; LookupError when nothing is stored under this hash, GovernError when it
+        was made for other regions."""
         with self._lock:
             found = self._compiled.pop(hash_, None)
             if found is None:
                 stored = self._records.release(hash_)
                 if stored is None:
                     raise LookupError(f"no release is called `{hash_}`")
-                found = compile_release(stored.manifest)
+                found = release_for(self._region, stored.manifest)
             self._compiled[hash_] = found
             while len(self._compiled) > RELEASES_KEPT_MAX:
                 self._compiled.pop(next(iter(self._compiled)))
@@ -88,6 +93,7 @@ class Region:
         pulse: Pulse,
         under_way_max: int = 512,
         warm: Callable[[], None] | None = None,
+        couriers: Mapping[str, Courier] | None = None,
     ) -> None:
         self.name = name
         self.records = records
@@ -97,11 +103,16 @@ class Region:
         self.pulse = pulse
         self.warm = warm
         self.gate = Gate(under_way_max)
-        self.releases = Releases(records)
-        self.ingest = Ingest(records, vault, clock, self.releases.live)
+        self.releases = Releases(records, name)
+        self.refusals = Refusals(name, records, clock, self.regions)
+        self.outgoing = Outgoing()
+        self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing)
         self.act = Act(records, vault, clock, self.releases.live)
         self.decide = Decide(
             records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of
+        )
+        self.send = Send(
+            records, vault, clock, self.releases.live, self.releases.brain_of, self.act, self.outgoing, couriers or {}
         )
 
     def start(self) -> None:
@@ -122,7 +133,7 @@ class Region:
 
     def release(self, playbook: Playbook, cards: Sequence[Scorecard] = (), note: str = "") -> Release:
         """Makes and stores a release; it is not live yet."""
-        return make_release(self.records, self.vault, self.clock, playbook, cards, note)
+        return make_release(self.records, self.vault, self.clock, playbook, cards, note, self.name)
 
     def promote(self, hash_: str, actor: str, why: str) -> None:
         """Makes a stored release live, here and for whoever opens the region next."""
@@ -141,9 +152,17 @@ class Region:
     def replay(self, id_: str, release: str | None = None) -> Replayed:
         return replay(self.records, self.releases.brain_of, id_, release)
 
+    def regions(self) -> tuple[str, ...]:
+        """All regions the live release knows of, this one among them; what they hold cannot be reached from here."""
+        try:
+            return self.releases.live().playbook.app.every_region
+        except NotReady:
+            return (self.name,)
+
     def close(self) -> None:
         """Publishes what is recorded and lets go of the stores."""
         try:
+            self.refusals.flush(final=True)
             self.ledger.publish()
         finally:
             self.records.close()

@@ -147,7 +147,7 @@ class Action(msgspec.Struct, frozen=True):
     """One row of the outbox: an offer on its way out. `id` is its decision's; at most one effect per id.
 
     queued -> sending (leased until `due_ms`) -> sent, or failed (`due_ms` says when it is tried again), or cancelled
-    with the reason in `detail`.
+    with the reason in `detail`, or unknown: it may have left, so it is never sent again by itself.
     """
 
     id: str
@@ -159,6 +159,6 @@ class Action(msgspec.Struct, frozen=True):
     purpose: str
     due_ms: int
     expires_ms: int
-    status: Literal["queued", "sending", "sent", "failed", "cancelled"] = "queued"
+    status: Literal["queued", "sending", "sent", "failed", "cancelled", "unknown"] = "queued"
     attempts: int = 0
     detail: str = ""

@@ -1,0 +1,5 @@
+"""E-mail over SMTP."""
+
+from opportune.adapters.smtp.courier import SmtpCourier
+
+__all__ = ["SmtpCourier"]
