@@ -24,10 +24,13 @@ from opportune.adapters.system.vault import FileVault
 from opportune.core.models import Scorecard, decode_card
 from opportune.doors.http.keys import Keyring, KeysError, Named, Scopes, named_keys, ring_of
 from opportune.flows.region import Region
+from opportune.ports import StoreBroken
 
 DATA_FOLDER = ".opportune"
 API_KEYS = "api_keys.json"
 CARDS = "models"
+RECORDS = "records.db"
+KEYS = "keys"
 
 
 class InUse(RuntimeError):
@@ -64,25 +67,34 @@ def open_region(data: Path, project: str, region: str) -> Region:
     """One region over its own files and keys. The caller holds `writing`, or only reads."""
     folder = data / region
     folder.mkdir(parents=True, exist_ok=True)
-    return region_over(folder, project, region, SqliteRecords(folder / "records.db"))
+    vault = vault_of(folder)
+    return region_over(folder, project, region, SqliteRecords(folder / RECORDS, vault), vault)
 
 
 def open_for_reading(data: Path, project: str, region: str) -> Region:
     """One region to read from, also beside the process that writes it; StoreBroken when there is no store."""
     folder = data / region
-    return region_over(folder, project, region, SqliteReading(folder / "records.db"))
+    if not (folder / RECORDS).is_file():
+        # Before the vault, which would make its keys there.
+        raise StoreBroken(f"there is no store at `{folder / RECORDS}`")
+    vault = vault_of(folder)
+    return region_over(folder, project, region, SqliteReading(folder / RECORDS, vault), vault)
 
 
-def region_over(folder: Path, project: str, region: str, records: SqliteRecords) -> Region:
-    """The region of a folder over records that are open."""
-    keys = folder / "keys"
-    key = load_or_create_key(keys / "ledger.key")
+def vault_of(folder: Path) -> FileVault:
+    """The keys of a region's folder, made on first use; what its store keeps about somebody is sealed under them."""
+    return FileVault(folder / KEYS, folder / "secrets")
+
+
+def region_over(folder: Path, project: str, region: str, records: SqliteRecords, vault: FileVault) -> Region:
+    """The region of a folder over records that are open and sealed by this vault."""
+    key = load_or_create_key(folder / KEYS / "ledger.key")
     ledger = PublishedLedger(folder / "ledger", origin_of(project, region), key, records)
     return Region(
         name=region,
         records=records,
         ledger=ledger,
-        vault=FileVault(keys, folder / "secrets"),
+        vault=vault,
         clock=SystemClock(),
         pulse=MemoryPulse(),
         warm=freeze,

@@ -5,12 +5,13 @@ import sys
 from threading import Semaphore
 
 from opportune.adapters.sqlite import SqliteRecords
+from opportune.adapters.system.vault import FileVault
 from opportune.ports import Transaction
 from opportune.testing.contracts.records import write_everything
 
 
 def main(path: str) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, FileVault(f"{path}-keys"))
     room = Semaphore(32)
     number = records.leaf_count()
     while True:

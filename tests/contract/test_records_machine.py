@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
+from sealed import MemorySeal
 
 from opportune.adapters.memory import MemoryRecords
 from opportune.adapters.sqlite import SqliteRecords
@@ -18,12 +19,13 @@ class SqliteAgainstMemory(RecordsMachine):
     def open_subject(self) -> Records:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name, "records.db")
+        self.seal = MemorySeal()
         # A cache of two: most reads have to go through both generations and the file.
-        return SqliteRecords(self.path, cached_max=2)
+        return SqliteRecords(self.path, self.seal, cached_max=2)
 
     def reopen_subject(self, subject: Records) -> Records:
         subject.close()
-        return SqliteRecords(self.path, cached_max=2)
+        return SqliteRecords(self.path, self.seal, cached_max=2)
 
     def teardown(self) -> None:
         super().teardown()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sealed import MemorySeal
 
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.ports import Records
@@ -13,10 +14,11 @@ class TestSqliteRecords(RecordsContract):
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path) -> None:
         self.path = tmp_path / "records.db"
+        self.seal = MemorySeal()
 
     def make(self) -> Records:
-        return SqliteRecords(self.path)
+        return SqliteRecords(self.path, self.seal)
 
     def reopen(self, records: Records) -> Records:
         records.close()
-        return SqliteRecords(self.path)
+        return SqliteRecords(self.path, self.seal)

@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from sealed import MemorySeal
 
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.sqlite.cache import Cache
@@ -17,6 +18,8 @@ from opportune.adapters.sqlite.reading import SqliteReading
 from opportune.ports import StoreBroken, Transaction
 from opportune.testing.contracts import records_samples as a
 from opportune.testing.contracts.records import picture, put_with_key, run_together, write_everything
+
+SEAL = MemorySeal()
 
 
 class Disk(sqlite3.Connection):
@@ -43,7 +46,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Disk]]:
 
 
 def test_another_connection_finds_the_row_when_the_unit_is_told(path: Path) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     found: list[Any] = []
     told = Event()
 
@@ -64,7 +67,7 @@ def test_another_connection_finds_the_row_when_the_unit_is_told(path: Path) -> N
 def test_a_refused_write_acknowledges_nobody_and_breaks_the_store(
     path: Path, refuse: type[Disk], statement: str
 ) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     write = write_everything
     records.run(partial(write, number=1))
     before = picture(records)
@@ -77,14 +80,14 @@ def test_a_refused_write_acknowledges_nobody_and_breaks_the_store(
     assert records.person("c2") is None
     assert records.counts() == before["counts"]
     records.close()
-    again = SqliteRecords(path)
+    again = SqliteRecords(path, SEAL)
     assert picture(again) == before
     again.run(partial(write, number=2))
     again.close()
 
 
 def test_a_failed_read_breaks_the_store_too(path: Path, refuse: type[Disk]) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     refuse.refused = "SELECT position"
     results = run_together(records, [lambda tx: tx.append_leaf(b"x"), lambda tx: tx.position("crm")])
     refuse.refused = None
@@ -96,8 +99,9 @@ def test_a_failed_read_breaks_the_store_too(path: Path, refuse: type[Disk]) -> N
 FULL_DISK = """
 import resource, signal, sys
 from opportune.adapters.sqlite import SqliteRecords
+from opportune.adapters.system.vault import FileVault
 from opportune.ports import StoreBroken
-records = SqliteRecords(sys.argv[1])
+records = SqliteRecords(sys.argv[1], FileVault(sys.argv[2]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 try:
     for n in range(100_000):
@@ -114,11 +118,11 @@ except StoreBroken as error:
 
 def test_a_file_that_cannot_grow_loses_nothing_acknowledged(path: Path) -> None:
     """A real refusal by the operating system, in a process of its own."""
-    ended = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, check=False)
+    ended = subprocess.run([sys.executable, "-c", FULL_DISK, path, path.with_name("keys")], capture_output=True, check=False)
     assert ended.returncode == 3, ended.stderr
     acknowledged = [int(line) for line in ended.stdout.split()]
     assert len(acknowledged) > 10
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     kept = [int(leaf.split()[0]) for leaf in records.leaves(0, 100_000)]
     assert kept[: len(acknowledged)] == acknowledged
     assert records.counts()["leaves"] == len(kept)
@@ -138,7 +142,7 @@ def test_a_file_that_cannot_grow_loses_nothing_acknowledged(path: Path) -> None:
     ],
 )
 def test_a_value_that_cannot_be_stored_fails_only_its_own_unit(path: Path, spoil: Any) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
 
     def spoiled(tx: Transaction) -> None:
         tx.append_leaf(b"spoiled")
@@ -156,7 +160,7 @@ def test_a_value_that_cannot_be_stored_fails_only_its_own_unit(path: Path, spoil
 
 
 def test_closing_finishes_what_waits(path: Path) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     results: list[object] = []
     for number in range(1, 200):
         records.submit(partial(put_with_key, number=1) if number == 1 else lambda tx: None, results.append)
@@ -165,17 +169,17 @@ def test_closing_finishes_what_waits(path: Path) -> None:
 
 
 def test_one_process_owns_a_file(path: Path) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     with pytest.raises(StoreBroken, match="another process"):
-        SqliteRecords(path)
+        SqliteRecords(path, SEAL)
     records.close()
-    SqliteRecords(path).close()
+    SqliteRecords(path, SEAL).close()
 
 
 def test_a_reader_beside_the_writer_sees_every_unit_and_writes_none(path: Path) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     records.run(partial(write_everything, number=1))
-    reading = SqliteReading(path)
+    reading = SqliteReading(path, SEAL)
     records.run(partial(write_everything, number=2))
     records.run(lambda tx: tx.put_person(a.person("c1", plan="changed")))
     for ask in (
@@ -190,30 +194,30 @@ def test_a_reader_beside_the_writer_sees_every_unit_and_writes_none(path: Path) 
 
 
 def test_the_file_is_nobody_elses_to_read(path: Path) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     records.run(lambda tx: tx.append_leaf(b"x"))
     assert {file.stat().st_mode & 0o077 for file in path.parent.iterdir() if file.stat().st_size} == {0}
     records.close()
 
 
 def test_a_file_from_a_newer_version_is_refused(path: Path) -> None:
-    SqliteRecords(path).close()
+    SqliteRecords(path, SEAL).close()
     with sqlite3.connect(path) as other:
         other.execute("PRAGMA user_version = 99")
     other.close()
     with pytest.raises(StoreBroken, match="upgrade"):
-        SqliteRecords(path)
+        SqliteRecords(path, SEAL)
 
 
 def test_counters_that_disagree_with_the_rows_are_noticed(path: Path) -> None:
-    records = SqliteRecords(path)
+    records = SqliteRecords(path, SEAL)
     records.run(lambda tx: tx.append_leaf(b"x"))
     records.close()
     with sqlite3.connect(path) as other:
         other.execute("UPDATE counters SET value = 2 WHERE name = 'leaves'")
     other.close()
     with pytest.raises(StoreBroken, match="counters"):
-        SqliteRecords(path)
+        SqliteRecords(path, SEAL)
 
 
 def test_the_cache_stays_within_its_bound_and_keeps_what_is_used() -> None:

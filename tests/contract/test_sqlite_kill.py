@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from opportune.adapters.sqlite import SqliteRecords
+from opportune.adapters.system.vault import FileVault
 
 WRITER = Path(__file__).with_name("sqlite_writer.py")
 TABLES = {
@@ -31,7 +32,8 @@ def rounds(path: Path, seeds: range) -> None:
     acknowledged: set[int] = set()
     for seed in seeds:
         acknowledged |= kill_after(path, random.Random(seed).randrange(1, 150))
-        records = SqliteRecords(path)
+        vault = FileVault(f"{path}-keys")
+        records = SqliteRecords(path, vault)
         try:
             kept = {int(leaf.split()[1]) for leaf in records.leaves(0, 1_000_000)}
             assert acknowledged <= kept
@@ -44,6 +46,7 @@ def rounds(path: Path, seeds: range) -> None:
             assert [stored.seq for stored in records.signals()] == list(range(1, len(kept) + 1))
         finally:
             records.close()
+            vault.close()
 
 
 def assert_counters_are_rows(records: SqliteRecords, path: Path) -> None:

@@ -44,6 +44,20 @@ class Cache(Generic[V]):
             self._young.update(values)
             self._turn()
 
+    def remove(self, keys: Iterable[str]) -> None:
+        """Called by the writer after a commit that removed them.
+
+        Both dicts are replaced, the old one first: a slow reader adds what it read before the commit to a dict that
+        nobody reads any more.
+        """
+        with self._changing:
+            young, old = self._young.copy(), self._old.copy()
+            for key in keys:
+                young.pop(key, None)
+                old.pop(key, None)
+            self._old = old
+            self._young = young
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 

@@ -39,6 +39,12 @@ class Checkpoints:
             self._passed.clear()
             self._due.set()
 
+    def settle(self, writer: sqlite3.Connection) -> None:
+        """Waits for the pass that runs, if one does: nobody else copies then. Raises sqlite3.Error as `tend`."""
+        if self._running:
+            self._passed.wait()
+            self._finish(writer)
+
     def close(self) -> None:
         self._closed = True
         self._due.set()

@@ -28,6 +28,8 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     # Copying the log is `checkpoint`'s work.
     _pragma(connection, "wal_autocheckpoint = 0")
     _pragma(connection, f"cache_size = -{PAGE_CACHE_KIB}")
+    # What is removed or replaced is overwritten in the page, not only forgotten.
+    _pragma(connection, "secure_delete = ON")
     # An INSERT of many rows remembers how to undo itself: in memory, not in a temporary file.
     _pragma(connection, "temp_store = MEMORY")
     # INVARIANT: an acknowledged unit survives a power cut; NORMAL was measured to lose some.

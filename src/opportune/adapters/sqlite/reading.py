@@ -1,14 +1,17 @@
 """The system of record for readers only: beside the process that writes it, and never in its way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from opportune.adapters.sqlite import queries, rows
+from opportune.adapters.sqlite import queries
 from opportune.adapters.sqlite.file import Readers
 from opportune.adapters.sqlite.records import SqliteRecords
+from opportune.adapters.sqlite.rows import Rows
+from opportune.adapters.sqlite.schema import MIGRATIONS, version_of
+from opportune.adapters.sqlite.sealing import known
 from opportune.core.customers import Account, Person
-from opportune.ports import StoreBroken, Transaction
+from opportune.ports import Seal, StoreBroken, StoredSignal, Transaction
 from opportune.unit_of_work import COUNTED
 
 T = TypeVar("T")
@@ -17,11 +20,18 @@ T = TypeVar("T")
 class SqliteReading(SqliteRecords):
     """`Records` that sees every committed unit and refuses to write; any number of processes may have one."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises StoreBroken when there is no store."""
+    def __init__(self, path: Path, seal: Seal) -> None:
+        """Raises StoreBroken when there is no store, or it was last written by another version."""
         if not path.is_file():
             raise StoreBroken(f"there is no store at `{path}`")
         self._readers = Readers(path)
+        with self._readers.lend() as connection:
+            version = version_of(connection)
+        if version != len(MIGRATIONS):
+            self._readers.close()
+            fix = "upgrade Opportune" if version > len(MIGRATIONS) else "start it once, which upgrades the store"
+            raise StoreBroken(f"the store has schema version {version}, this Opportune reads {len(MIGRATIONS)}: {fix}")
+        self._rows = Rows(seal)
         self._person = self._read_person
         self._account = self._read_account
 
@@ -29,6 +39,18 @@ class SqliteReading(SqliteRecords):
         raise StoreBroken("this store is open for reading only")
 
     def run(self, work: Callable[[Transaction], T]) -> T:
+        raise StoreBroken("this store is open for reading only")
+
+    def erase(self, customers: Collection[str]) -> Mapping[str, int]:
+        raise StoreBroken("this store is open for reading only")
+
+    def rewrite_signals(self, signals: Sequence[StoredSignal]) -> None:
+        raise StoreBroken("this store is open for reading only")
+
+    def drop_before(self, what: Literal["quarantine", "access"], at_ms: int) -> int:
+        raise StoreBroken("this store is open for reading only")
+
+    def scrub(self, *, deep: bool = False) -> None:
         raise StoreBroken("this store is open for reading only")
 
     def counts(self) -> Mapping[str, int]:
@@ -43,9 +65,7 @@ class SqliteReading(SqliteRecords):
         self._readers.close()
 
     def _read_person(self, id_: str) -> Person | None:
-        row = self._readers.one(queries.PERSON, id_)
-        return None if row is None else rows.decode_person(row[0])
+        return known(self._rows.person, self._readers.one(queries.PERSON, id_))
 
     def _read_account(self, id_: str) -> Account | None:
-        row = self._readers.one(queries.ACCOUNT, id_)
-        return None if row is None else rows.decode_account(row[0])
+        return known(self._rows.account, self._readers.one(queries.ACCOUNT, id_))

@@ -121,7 +121,110 @@ CREATE TABLE leaves (idx INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (FIRST,)
+# What a row holds about a person or an account is one sealed blob (see `sealing`) from here on: `signals.data`,
+# `people.state`, `accounts.state`, `decisions.record` (with the salt), `quarantine.body` (with problems and note) and
+# every column called `sealed`. Rows of the first version stay as they are, and are read as they are.
+SECOND: Final = """
+ALTER TABLE signals ADD COLUMN leaf INTEGER NOT NULL DEFAULT -1;
+
+CREATE INDEX signals_customer ON signals (customer) WHERE customer IS NOT NULL;
+
+CREATE INDEX signals_account ON signals (account) WHERE account IS NOT NULL;
+
+ALTER TABLE quarantine ADD COLUMN customer TEXT;
+
+ALTER TABLE quarantine ADD COLUMN status TEXT NOT NULL DEFAULT 'open';
+
+CREATE INDEX quarantine_status ON quarantine (status);
+
+CREATE INDEX quarantine_customer ON quarantine (customer) WHERE customer IS NOT NULL;
+
+ALTER TABLE outcomes ADD COLUMN sealed BLOB;
+
+CREATE INDEX outcomes_customer ON outcomes (customer);
+
+CREATE TABLE claims (
+  rule TEXT NOT NULL,
+  value BLOB NOT NULL,
+  holder TEXT NOT NULL,
+  PRIMARY KEY (rule, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX claims_holder ON claims (holder);
+
+CREATE TABLE suppressed (hash BLOB PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE merges (
+  id TEXT NOT NULL UNIQUE,
+  at_ms INTEGER NOT NULL,
+  kept TEXT NOT NULL,
+  merged TEXT NOT NULL,
+  rule TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  undone_ms INTEGER,
+  undone_by TEXT,
+  sealed BLOB
+) STRICT;
+
+CREATE INDEX merges_kept ON merges (kept);
+
+CREATE INDEX merges_merged ON merges (merged);
+
+CREATE TABLE proposals (
+  id TEXT NOT NULL UNIQUE,
+  at_ms INTEGER NOT NULL,
+  one TEXT NOT NULL,
+  other TEXT NOT NULL,
+  probability REAL NOT NULL,
+  status TEXT NOT NULL,
+  decided_ms INTEGER,
+  decided_by TEXT,
+  sealed BLOB
+) STRICT;
+
+CREATE INDEX proposals_status ON proposals (status, probability);
+
+CREATE INDEX proposals_one ON proposals (one);
+
+CREATE INDEX proposals_other ON proposals (other);
+
+CREATE TABLE accesses (
+  id TEXT NOT NULL UNIQUE,
+  at_ms INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  what TEXT NOT NULL,
+  customer TEXT NOT NULL,
+  classes TEXT NOT NULL,
+  sealed BLOB
+) STRICT;
+
+CREATE INDEX accesses_customer ON accesses (customer, id);
+
+CREATE INDEX accesses_time ON accesses (at_ms);
+
+CREATE TABLE actions (
+  id TEXT NOT NULL UNIQUE,
+  at_ms INTEGER NOT NULL,
+  customer TEXT NOT NULL,
+  account TEXT,
+  channel TEXT NOT NULL,
+  offer TEXT NOT NULL,
+  purpose TEXT NOT NULL,
+  due_ms INTEGER NOT NULL,
+  expires_ms INTEGER NOT NULL,
+  status TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  sealed BLOB
+) STRICT;
+
+CREATE INDEX actions_due ON actions (status, due_ms, id);
+
+CREATE INDEX actions_customer ON actions (customer);
+
+CREATE TABLE marks (name TEXT PRIMARY KEY, last INTEGER NOT NULL, removed INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (FIRST, SECOND)
 """Append only: a file at version n has seen the first n. A statement ends with `;` at the end of a line."""
 
 

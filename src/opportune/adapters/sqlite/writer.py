@@ -3,17 +3,18 @@
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from threading import Lock, Thread, get_ident
 from typing import Any, Final
 
 import msgspec
 
-from opportune.adapters.sqlite import queries, rows
+from opportune.adapters.sqlite import queries
 from opportune.adapters.sqlite.checkpoint import Checkpoints
 from opportune.adapters.sqlite.committed import Committed
 from opportune.adapters.sqlite.queries import Write
+from opportune.adapters.sqlite.rows import Row, Rows
 from opportune.ports import StoreBroken, StoreFull, Transaction
 from opportune.unit_of_work import Group, run_units
 
@@ -32,6 +33,13 @@ class Unit(msgspec.Struct, frozen=True):
     done: Callable[[Any], None]
 
 
+class Barrier(msgspec.Struct, frozen=True):
+    """Work on the writer's connection between two groups, in transactions of its own; durable when it returns."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    done: Callable[[Any], None]
+
+
 class Writer:
     """Group commit: units run in order of arrival, their rows are flushed in one transaction, then all are told.
 
@@ -43,6 +51,7 @@ class Writer:
         self,
         connection: sqlite3.Connection,
         committed: Committed,
+        sealed: Rows,
         checkpoints: Checkpoints,
         linger_ms: float,
         queue_max: int,
@@ -50,9 +59,10 @@ class Writer:
         self._connection = connection
         self._checkpoints = checkpoints
         self._committed = committed
+        self._rows = sealed
         self._linger_s = linger_ms / 1000
         self._queue_max = queue_max
-        self._waiting: deque[Unit] = deque()
+        self._waiting: deque[Unit | Barrier] = deque()
         self._bell = Lock()
         self._rung_at = NEVER
         self._gate = Lock()
@@ -62,7 +72,7 @@ class Writer:
         self._thread = Thread(target=self._write, name="opportune-sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, unit: Unit) -> None:
+    def submit(self, unit: Unit | Barrier) -> None:
         """Raises StoreFull, and StoreBroken once closed or broken."""
         with self._gate:
             if self._broken is not None:
@@ -91,24 +101,35 @@ class Writer:
     def _write(self) -> None:
         more = True
         while more:
-            units, more = self._next_group()
+            units, barrier, more = self._next_group()
             if units:
                 self._process(units)
+            if barrier is not None:
+                self._pass(barrier)
+            if units or barrier is not None:
                 self._tend()
 
-    def _next_group(self) -> tuple[list[Unit], bool]:
-        """All units that wait, at least one; False with none once the store is closed and nothing waits."""
+    def _next_group(self) -> tuple[list[Unit], Barrier | None, bool]:
+        """All units that wait, up to a barrier, and that; False with neither once the store is closed and nothing
+        waits."""
         while not self._arrived(1):
             if self._closed and not self._waiting:
-                return [], False
+                return [], None, False
             self._bell.acquire()
         if not self._closed and not self._arrived(self._expected):
             self._bell.acquire(timeout=self._linger_s)
         with self._gate:
             self._rung_at = NEVER
-            units = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
-        self._expected = len(units)
-        return units, True
+            units: list[Unit] = []
+            barrier: Barrier | None = None
+            while self._waiting and len(units) < GROUP_MAX and barrier is None:
+                waited = self._waiting.popleft()
+                if isinstance(waited, Barrier):
+                    barrier = waited
+                else:
+                    units.append(waited)
+        self._expected = max(1, len(units))
+        return units, barrier, True
 
     def _arrived(self, count: int) -> bool:
         """Do this many units wait? If not, the bell will ring when they do.
@@ -154,6 +175,19 @@ class Writer:
                 return
         _tell(units, results)
 
+    def _pass(self, barrier: Barrier) -> None:
+        """Runs one barrier's work and tells it."""
+        result: Any
+        if self._broken is not None:
+            result = StoreBroken(self._broken)
+        else:
+            try:
+                result = barrier.work(self._connection)
+            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
+                take_back(self._connection)
+                result = self._break(error) if _of_the_disk(error) else error
+        _tell([barrier], [result])
+
     def _tend(self) -> None:
         if self._broken is None:
             try:
@@ -173,13 +207,15 @@ class Writer:
             if changes.empty():
                 connection.execute("ROLLBACK")
                 return results
-            for write, batch in rows.batches(changes, self._committed.leaf_count):
+            for write, batch in self._rows.batches(changes, self._committed.leaf_count):
                 if batch:
-                    self._insert(write, batch)
-            self._insert(queries.WRITE_COUNTERS, list(self._committed.totals(changes).items()))
+                    insert(connection, write, batch)
+            insert(connection, queries.WRITE_COUNTERS, list(self._committed.totals(changes.counts).items()))
+            # INVARIANT: nothing is committed whose key could be lost.
+            self._rows.flush()
             connection.execute("COMMIT")
         except BaseException:
-            _take_back(connection)
+            take_back(connection)
             raise
         self._committed.take_over(changes)
         return results
@@ -192,15 +228,6 @@ class Writer:
         if not self._connection.in_transaction:
             raise sqlite3.OperationalError("the transaction was lost")
 
-    def _insert(self, write: Write, batch: list[rows.Row]) -> None:
-        execute = self._connection.execute
-        start, left = 0, len(batch)
-        for size in ROWS_AT_ONCE:
-            while left >= size:
-                execute(queries.insert(write, size), list(chain.from_iterable(batch[start : start + size])))
-                start += size
-                left -= size
-
     def _break(self, error: Exception) -> StoreBroken:
         with self._gate:
             self._broken = f"the disk refused a write ({error}): free or repair it, then reopen the store"
@@ -208,13 +235,30 @@ class Writer:
         return StoreBroken(self._broken)
 
 
+def insert(connection: sqlite3.Connection, write: Write, batch: list[Row]) -> None:
+    """Writes rows of one table, within the transaction that is open."""
+    start, left = 0, len(batch)
+    for size in ROWS_AT_ONCE:
+        while left >= size:
+            values = list(chain.from_iterable(batch[start : start + size]))
+            connection.execute(queries.insert(write, size), values)
+            start += size
+            left -= size
+
+
 def _of_the_disk(error: Exception) -> bool:
-    """Every error of the database but those of a value that does not fit: in doubt, the store stops."""
+    """Every error of the database but those of a value that does not fit: in doubt, the store stops.
+
+    An OSError can only come from making keys durable: the errors of units are their results.
+    """
+    if isinstance(error, OSError):
+        return True
     of_the_value = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
     return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, of_the_value)
 
 
-def _take_back(connection: sqlite3.Connection) -> None:
+def take_back(connection: sqlite3.Connection) -> None:
+    """Gives up the transaction that is open, if one is."""
     try:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -222,7 +266,7 @@ def _take_back(connection: sqlite3.Connection) -> None:
         _log.error("rollback failed: %s", error)
 
 
-def _tell(units: list[Unit], results: list[Any]) -> None:
+def _tell(units: Sequence[Unit | Barrier], results: list[Any]) -> None:
     for unit, result in zip(units, results, strict=True):
         try:
             unit.done(result)
