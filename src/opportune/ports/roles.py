@@ -158,6 +158,29 @@ class Courier(Protocol):
         """Asks `may_go` immediately before the step that cannot be taken back, and goes no further on False."""
 
 
+class Hit(msgspec.Struct, frozen=True):
+    """A file in which one of the texts stands, and how it is written there; never the text itself."""
+
+    path: str
+    form: str
+
+
+class Scanned(msgspec.Struct, frozen=True):
+    """How much was looked through, and what was found; `unread` are files that could not be read."""
+
+    files: int = 0
+    bytes: int = 0
+    hits: tuple[Hit, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+class Scanner(Protocol):
+    """Looks through every file of a region for texts that must not be there, however they are written."""
+
+    def __call__(self, texts: Collection[str], also: Sequence[str] = ()) -> Scanned:
+        """`also` are further files and folders. Raises OSError when the scan could not be done."""
+
+
 class TableReader(Protocol):
     """Reads a source's files as rows in time order."""
 
