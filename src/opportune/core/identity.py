@@ -15,6 +15,7 @@ import msgspec
 
 from opportune.core.customers import (
     ANY_CHANNEL,
+    EVERYTHING,
     Consent,
     Contact,
     ContactState,
@@ -22,7 +23,9 @@ from opportune.core.customers import (
     Identifier,
     Origin,
     Person,
+    consent_holding,
     consent_key,
+    consent_parts,
 )
 from opportune.core.features import EntityFeatures
 
@@ -99,6 +102,7 @@ def merged(kept: Person, other: Person, at_ms: int, features: EntityFeatures | N
             flags=_flagged(kept.flags, other.flags),
             first_ms=min(kept.first_ms or other.first_ms, other.first_ms or kept.first_ms),
             signals=kept.signals + other.signals,
+            absorbed=(*kept.absorbed, other.id, *other.absorbed),
         ),
         Person(id=other.id, guard=guard, merged_into=kept.id),
     )
@@ -114,14 +118,16 @@ def merged_consents(
     record gets from the other counts as said at the merge (`at_ms`): only a word said afterwards lifts it.
     """
     found: dict[str, Consent] = {}
-    pairs = {tuple(key.partition("/")[::2]) for key in (*one, *other)}
-    for purpose, channel in sorted(pairs):
-        mine, theirs = (_covering(consents, purpose, channel) for consents in (one, other))
+    for purpose, channel, controller in _said_of((*one, *other)):
+        mine, theirs = (_covering(consents, purpose, channel, controller) for consents in (one, other))
         consent = _stricter(mine, theirs)
-        assert consent is not None
-        if consent.status != "given" and mine != theirs:
+        if consent is None:
+            continue
+        permitted = any(word is not None and word.status == "given" for word in (mine, theirs))
+        # A refusal for all channels that nobody contradicts keeps its date: a permission for one may be newer.
+        if consent.status != "given" and mine != theirs and (permitted or channel != ANY_CHANNEL):
             consent = msgspec.structs.replace(consent, at_ms=max(consent.at_ms, at_ms, *_times(mine, theirs)))
-        found[consent_key(purpose, channel)] = consent
+        found[consent_key(purpose, channel, controller)] = consent
     return _outlasting(found)
 
 
@@ -191,14 +197,18 @@ def _phone(text: str, region: str | None) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _covering(consents: Mapping[str, Consent], purpose: str, channel: str) -> Consent | None:
-    """The word of a record that holds for a channel: said of it, or of all; the latest, at one instant a refusal."""
-    words = [
-        found
-        for key in {channel, ANY_CHANNEL}
-        if (found := consents.get(consent_key(purpose, key))) is not None
-    ]
-    return max(words, key=lambda word: (word.at_ms, word.status != "given"), default=None)
+def _said_of(keys: Iterable[str]) -> list[tuple[str, str, str]]:
+    """(purpose, channel, controller) of every key, and where one is about every purpose, of all it bears on."""
+    found = {consent_parts(key) for key in keys}
+    everything = {(channel, controller) for purpose, channel, controller in found if purpose == EVERYTHING}
+    purposes = {purpose for purpose, _, _ in found}
+    return sorted(found | {(purpose, *where) for purpose in purposes for where in everything})
+
+
+def _covering(consents: Mapping[str, Consent], purpose: str, channel: str, controller: str) -> Consent | None:
+    """The word of a record that holds for a channel: the latest, at one instant the stricter."""
+    found = consent_holding(consents, purpose, channel, controller)
+    return None if found is None else found[1]
 
 
 def _stricter(one: Consent | None, other: Consent | None) -> Consent | None:
@@ -221,8 +231,11 @@ def _times(*words: Consent | None) -> list[int]:
 def _outlasting(consents: dict[str, Consent]) -> dict[str, Consent]:
     """The same words, where a refusal for one channel is not older than the permission for all beside it."""
     for key, consent in consents.items():
-        everywhere = consents.get(consent_key(key.partition("/")[0], ANY_CHANNEL))
-        if everywhere is not None and consent.status != "given" and consent.at_ms < everywhere.at_ms:
+        purpose, _, controller = consent_parts(key)
+        everywhere = consents.get(consent_key(purpose, ANY_CHANNEL, controller))
+        if everywhere is None or everywhere.status != "given":
+            continue
+        if consent.status != "given" and consent.at_ms < everywhere.at_ms:
             consents[key] = msgspec.structs.replace(consent, at_ms=everywhere.at_ms)
     return consents
 

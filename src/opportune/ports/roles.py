@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from opportune.core.linking import Likely, LinkRecord
 
 
 class Ledger(Protocol):
@@ -187,3 +189,10 @@ class TableReader(Protocol):
     def rows(self, sql: str, files: Mapping[str, str]) -> Iterator[dict[str, Any]]: ...
 
     def columns(self, path: str) -> Sequence[str]: ...
+
+
+class Linker(Protocol):
+    """Finds records that are probably one customer, offline."""
+
+    def pairs(self, records: Iterable[LinkRecord], at_least: float) -> Iterator[Likely]:
+        """Every pair at or above the probability, the most probable first; each pair once."""
