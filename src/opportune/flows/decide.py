@@ -204,8 +204,7 @@ class Decide(msgspec.Struct, frozen=True):
             customer = self.records.customer_by(self.vault.identifier("email", question.customer.email))
         person = None if customer is None else self.records.person(customer)
         if person is None:
-            message = "no signal has named this customer yet: send one first, or check the id"
-            raise QuestionError("unknown_customer", "customer", message)
+            raise _unknown_customer()
         account = None if person.account is None else self.records.account(person.account)
         return person, account
 
@@ -250,7 +249,9 @@ class Decide(msgspec.Struct, frozen=True):
         if asked.key is not None and (known := tx.decision_by_key(asked.key)) is not None:
             return self._again(asked, known)
         person = tx.person(asked.customer)
-        assert person is not None
+        if person is None:
+            # Erased since the snapshot: nothing is decided about them, and nothing written.
+            raise _unknown_customer()
         account = None if person.account is None else tx.account(person.account)
         guards = (person.guard, 0 if account is None else account.guard)
         if guards != made.guards:
@@ -334,6 +335,11 @@ def _asked(question: Question, moment: Moment, channels: tuple[str, ...], person
         budget_ms=question.budget_ms or moment.budget_ms,
         key=None if key is None else f"{person.id}/{key}",
     )
+
+
+def _unknown_customer() -> QuestionError:
+    message = "no signal has named this customer yet: send one first, or check the id"
+    return QuestionError("unknown_customer", "customer", message)
 
 
 def _was_shed(made: Made) -> bool:

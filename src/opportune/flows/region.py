@@ -24,7 +24,7 @@ from opportune.flows.outgoing import Outgoing
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.send import Send
-from opportune.ports import Clock, Courier, Ledger, Pulse, Records, Vault
+from opportune.ports import Clock, Courier, Ledger, Pulse, Records, Scanner, Vault
 
 RELEASES_KEPT_MAX = 8
 
@@ -94,6 +94,7 @@ class Region:
         under_way_max: int = 512,
         warm: Callable[[], None] | None = None,
         couriers: Mapping[str, Courier] | None = None,
+        scan: Scanner | None = None,
     ) -> None:
         self.name = name
         self.records = records
@@ -102,6 +103,7 @@ class Region:
         self.clock = clock
         self.pulse = pulse
         self.warm = warm
+        self.scan = scan
         self.gate = Gate(under_way_max)
         self.releases = Releases(records, name)
         self.refusals = Refusals(name, records, clock, self.regions)
