@@ -96,7 +96,7 @@ def test_the_doctor_finds_a_key_that_others_can_read(company: Path, tmp_path: Pa
     assert found["ledger"] == found["sqlite"] == found["keys"] == found["store"] == "ok"
     folder = tmp_path / "copy"
     shutil.copytree(company, folder)
-    (folder / ".opportune/eu/keys/salt.key").chmod(0o644)
+    (folder / ".opportune/eu/keys/region.key").chmod(0o644)
     said = call("doctor", "--playbook", folder)
     assert said.code == 1
     assert "run chmod 600" in said.out

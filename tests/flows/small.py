@@ -98,8 +98,8 @@ def _offer(name: str, margin: float) -> Offer:
     )  # fmt: skip
 
 
-def records_of(kind: str, folder: Path) -> MemoryRecords | SqliteRecords:
-    return MemoryRecords() if kind == "memory" else SqliteRecords(folder / "records.db")
+def records_of(kind: str, folder: Path, vault: FileVault) -> MemoryRecords | SqliteRecords:
+    return MemoryRecords() if kind == "memory" else SqliteRecords(folder / "records.db", seal=vault)
 
 
 @contextmanager
@@ -108,11 +108,12 @@ def region_of(
     cards: Sequence[Scorecard] = (), under_way_max: int = 512,
 ) -> Iterator[Region]:  # fmt: skip
     """A region at work whose live release is `book` with `cards`."""
-    records = records_of(kind, folder)
+    vault = FileVault(folder / "keys")
+    records = records_of(kind, folder, vault)
     key = load_or_create_key(folder / "keys" / "ledger.key")
     region = Region(
         name="eu", records=records, ledger=PublishedLedger(folder / "ledger", "tests/eu", key, records),
-        vault=FileVault(folder / "keys"), clock=clock or FrozenClock(), pulse=MemoryPulse(),
+        vault=vault, clock=clock or FrozenClock(), pulse=MemoryPulse(),
         under_way_max=under_way_max,
     )  # fmt: skip
     try:

@@ -129,7 +129,7 @@ def test_tiles_of_the_ledger_can_be_fetched(door: Door) -> None:
     size = int(door.get("/v1/ledger/checkpoint").body.split(b"\n")[1])
     tile = door.get(f"/v1/ledger/tile/0/{size // 256:03}.p/{size % 256}")
     assert (tile.status, len(tile.body)) == (200, 32 * (size % 256))
-    for path in ("0/999", "../keys/salt.key", "..%2f..%2fkeys/salt.key", "0/000/../../../../keys/salt.key", "x"):
+    for path in ("0/999", "../keys/region.key", "..%2f..%2fkeys/region.key", "0/000/../../../../keys/region.key", "x"):
         reply = door.get(f"/v1/ledger/tile/{path}")
         assert reply.status == 404, reply
 
