@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
-from opportune.core.signals import FieldClass
+from opportune.core.schemas import way_to
+from opportune.core.signals import FieldClass, SignalContract
 
 HIDDEN: Final = "•••"
 IN_CLEAR: Final[frozenset[FieldClass]] = frozenset({"public", "internal"})
@@ -59,3 +60,23 @@ def masked_fields(
 ) -> dict[str, Any]:
     """Every field masked by its own class; `class_of` gives the class of a field by its name."""
     return {name: masked(value, class_of(name), clear) for name, value in data.items()}
+
+
+def class_of_field(contract: SignalContract | None, path: str) -> FieldClass:
+    """The class of a field of a signal (`email`, `price.amount`): its own, that of the field it is in, the contract's.
+
+    An identifier is at least personal; a field nobody declared is personal, as is every field of an unknown contract.
+    """
+    if contract is None:
+        return "personal"
+    way = way_to(contract.schema, path)
+    if way is None:
+        return "personal"
+    said = [schema["class"] for schema in way if schema.get("class") in EVERYTHING]
+    class_: FieldClass = said[-1] if said else contract.class_
+    return "personal" if path in contract.identifiers and class_ in IN_CLEAR else class_
+
+
+def classes_of(contract: SignalContract | None) -> Callable[[str], FieldClass]:
+    """`class_of_field` for one contract."""
+    return lambda path: class_of_field(contract, path)

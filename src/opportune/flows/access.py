@@ -13,10 +13,8 @@ import msgspec
 
 from opportune.core.customers import REGION_SUBJECT, person_subject
 from opportune.core.ledger import commitment, entry
+from opportune.flows.suppress import KIND
 from opportune.ports import Access, Clock, Records, Transaction, Vault
-
-SUPPRESSED_KIND = "customer"
-"""The kind under which the keyed hash of a customer's id is kept once the customer was erased."""
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.:/+=~-]+")
 
@@ -78,7 +76,7 @@ def actor_code(actor: str) -> str:
 def _note(tx: Transaction, vault: Vault, region: str, row: Access) -> None:
     # 1. note
     known = not row.customer or tx.person(row.customer) is not None
-    if not known and tx.suppressed(vault.identifier(SUPPRESSED_KIND, row.customer)):
+    if not known and tx.suppressed(vault.identifier(KIND, row.customer)):
         # INVARIANT: nothing is written about whoever was erased; a key made now would outlive the erasure.
         raise Gone("this customer was erased: nothing is known about them any more")
     tx.put_access(row)
