@@ -36,6 +36,7 @@ from opportune.core.signals import (
 )
 from opportune.flows.identify import lives_on, resolve
 from opportune.flows.outgoing import Outgoing
+from opportune.flows.suppress import ERASED, names_erased, was_erased
 from opportune.ports import Clock, Quarantined, Records, Transaction, Vault
 
 PERSON_TRAITS = "person.updated"
@@ -107,7 +108,11 @@ class Ingest(msgspec.Struct, frozen=True):
     def _write(self, tx: Transaction, release: Release, taken: Taken, received_ms: int) -> Receipt:
         signal = taken.checked.signal
         if signal is None:
+            if names_erased(tx, self.vault, taken.draft):
+                return _erased(taken.draft)
             return keep_out(tx, taken.draft, taken.checked.problems, received_ms)
+        if was_erased(tx, self.vault, signal, taken.identifiers):
+            return _erased(taken.draft)
         # 3. tell apart
         content = content_hash(signal, taken.checked.said_ms)
         known = tx.signal_seen(signal.source, signal.id)
@@ -268,6 +273,11 @@ def _again(
         "an id names one fact for ever, send a new id"
     )
     return keep_out(tx, taken.draft, (Problem("conflict", "id", message),), received_ms)
+
+
+def _erased(draft: Draft) -> Receipt:
+    """Whoever was erased does not come back: nothing of it is kept, in quarantine neither."""
+    return Receipt(_short(draft.source), _short(draft.id), "rejected", None, (ERASED,))
 
 
 def _judged(tx: Transaction, release: Release, signal: Signal, received_ms: int) -> Judged:
