@@ -12,20 +12,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Any
 
 import msgspec
 
-from opportune.core.consents import apply_consent
+from opportune.core.consents import CONSENT_SIGNALS, apply_consent, own_words
 from opportune.core.customers import Account, Flag, Identifier, Origin, Person, subject_of
 from opportune.core.features import CompiledViews
 from opportune.core.ledger import commitment, entry
 from opportune.core.quality import Judged, Lookups, judge
+from opportune.core.playbook import controller_of
 from opportune.core.releases import Release
+from opportune.core.residency import elsewhere, wrong_region
 from opportune.core.signals import (
-    MAX_ID_CHARS,
     Checked,
     Draft,
     Problem,
@@ -34,8 +36,9 @@ from opportune.core.signals import (
     check,
     content_hash,
 )
-from opportune.flows.identify import lives_on, resolve
+from opportune.flows.identify import identified, lives_on, nobody, resolve, subject_of_draft
 from opportune.flows.outgoing import Outgoing
+from opportune.flows.refuse import LOCAL, Sender, Refusals
 from opportune.flows.suppress import ERASED, names_erased, was_erased
 from opportune.ports import Clock, Quarantined, Records, Transaction, Vault
 
@@ -44,6 +47,9 @@ ACCOUNT_TRAITS = "account.updated"
 
 Identifiers = tuple[Identifier, ...]
 """Each identifier a signal carried, normalised, with its keyed hash."""
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+"""What a door takes in at most: quarantine keeps it whole."""
 
 REFUSALS = ("consent.refused", "consent.withdrawn", "consent.expired")
 
@@ -56,6 +62,8 @@ class Taken(msgspec.Struct, frozen=True):
     draft: Draft
     checked: Checked
     identifiers: Identifiers = ()
+    elsewhere: str | None = None
+    """The region it was meant for, when that is not this one: such a draft is kept nowhere."""
 
 
 class Ingest(msgspec.Struct, frozen=True):
@@ -66,28 +74,54 @@ class Ingest(msgspec.Struct, frozen=True):
     clock: Clock
     release: Callable[[], Release]
     outgoing: Outgoing
+    refusals: Refusals
 
-    def submit(self, drafts: Sequence[Draft], done: Done) -> None:
+    def submit(self, drafts: Sequence[Draft], done: Done, sender: Sender = LOCAL) -> None:
         """Takes a batch; `done` gets the receipts in order once they are durable. Raises StoreFull."""
         release = self.release()
         received_ms = self.clock.now_ms()
         taken = [take(draft, release, self.vault, received_ms) for draft in drafts]
+        self._note_elsewhere(taken, sender)
 
         def work(tx: Transaction) -> list[Receipt]:
             return [self._write(tx, release, one, received_ms) for one in taken]
 
         self.records.submit(work, self._acknowledge(taken, done))
 
-    def run(self, drafts: Sequence[Draft]) -> list[Receipt]:
-        """`submit` and wait: for the CLI, sources and tests."""
+    def run(
+        self, drafts: Sequence[Draft], sender: Sender = LOCAL, position: tuple[str, str] | None = None
+    ) -> list[Receipt]:
+        """`submit` and wait: for the CLI, sources and tests. `position` is (reader, how far it has come with these
+        drafts), kept with them or not at all."""
         release = self.release()
         received_ms = self.clock.now_ms()
         taken = [take(draft, release, self.vault, received_ms) for draft in drafts]
-        receipts = self.records.run(lambda tx: [self._write(tx, release, one, received_ms) for one in taken])
-        ended = Event()
-        self._acknowledge(taken, lambda _: ended.set())(receipts)
-        ended.wait()
+        self._note_elsewhere(taken, sender)
+
+        def work(tx: Transaction) -> list[Receipt]:
+            receipts = [self._write(tx, release, one, received_ms) for one in taken]
+            if position is not None:
+                tx.set_position(*position)
+            return receipts
+
+        receipts = self.records.run(work)
+        self.settled(taken)
         return receipts
+
+    def within(self, tx: Transaction, release: Release, taken: Taken, received_ms: int) -> Receipt:
+        """Steps 3 to 8 for one draft inside a unit that does more; when it is durable, call `settled`."""
+        return self._write(tx, release, taken, received_ms)
+
+    def settled(self, taken: Sequence[Taken]) -> None:
+        """Returns when nothing is on its way any more to whoever just refused."""
+        ended = Event()
+        self._acknowledge(taken, lambda _: ended.set())([])
+        ended.wait()
+
+    def _note_elsewhere(self, taken: Sequence[Taken], sender: Sender) -> None:
+        """Units are written in order: the entry of a refusal is there before the receipts are."""
+        for region, count in Counter(one.elsewhere for one in taken if one.elsewhere is not None).items():
+            self.refusals.note(region, sender, count)
 
     def _acknowledge(self, taken: Sequence[Taken], done: Done) -> Done:
         """`done`, which a refusal of consent reaches only when nothing is on its way to that customer any more."""
@@ -106,24 +140,27 @@ class Ingest(msgspec.Struct, frozen=True):
         return acknowledged
 
     def _write(self, tx: Transaction, release: Release, taken: Taken, received_ms: int) -> Receipt:
+        if taken.elsewhere is not None:
+            source, id_ = _short(taken.draft.source), _short(taken.draft.id)
+            return Receipt(source, id_, "rejected", None, taken.checked.problems)
         signal = taken.checked.signal
         if signal is None:
             if names_erased(tx, self.vault, taken.draft):
                 return _erased(taken.draft)
-            return keep_out(tx, taken.draft, taken.checked.problems, received_ms)
+            return keep_out(tx, self.vault, taken.draft, taken.checked.problems, received_ms)
         if was_erased(tx, self.vault, signal, taken.identifiers):
             return _erased(taken.draft)
         # 3. tell apart
         content = content_hash(signal, taken.checked.said_ms)
         known = tx.signal_seen(signal.source, signal.id)
         if known is not None:
-            return _again(tx, taken, signal, known, content, received_ms)
+            return _again(tx, self.vault, taken, signal, known, content, received_ms)
         # 4. judge
         judged = _judged(tx, release, signal, received_ms)
         if judged.signal is None:
             if judged.remedy == "reject":
                 return Receipt(signal.source, signal.id, "rejected", None, judged.problems)
-            return keep_out(tx, taken.draft, judged.problems, received_ms)
+            return keep_out(tx, self.vault, taken.draft, judged.problems, received_ms)
         # 5. resolve
         signal = resolve(tx, release, self.vault, judged.signal, taken.identifiers)
         # 6. fold and 7. write
@@ -136,24 +173,20 @@ class Ingest(msgspec.Struct, frozen=True):
 def take(draft: Draft, release: Release, vault: Vault, received_ms: int) -> Taken:
     """Steps 1 and 2 for one draft; pure but for the vault's key."""
     # 1. check
+    meant_for = elsewhere(draft.region, release.region, release.playbook.app.region)
+    if meant_for is not None:
+        return Taken(draft, Checked(None, (wrong_region(meant_for, release.region),)), (), meant_for)
     checked = check(draft, release.contracts, received_ms)
     signal = checked.signal
     if signal is None:
         return Taken(draft, checked)
     # 2. identify
-    declared = release.contracts[signal.type, signal.version].contract.identifiers
-    found: list[Identifier] = []
-    data: dict[str, Any] | None = None
-    for field, kind in declared.items():
-        value = signal.data.get(field)
-        if isinstance(value, str) and value:
-            hashed = vault.identifier(kind, value)
-            found.append(Identifier(kind, value, hashed, signal.source, signal.at_ms))
-            data = {**(signal.data if data is None else data), field: f"#{hashed.hex()[:16]}"}
-    if data is None:
+    signal, identifiers = identified(signal, release, vault)
+    if signal is checked.signal:
         return Taken(draft, checked)
-    replace = msgspec.structs.replace
-    return Taken(draft, replace(checked, signal=replace(signal, data=data)), tuple(found))
+    if not identifiers and (problems := nobody(signal, release)):
+        return Taken(draft, Checked(None, problems, checked.said_ms))
+    return Taken(draft, msgspec.structs.replace(checked, signal=signal), identifiers)
 
 
 def write_signal(
@@ -183,8 +216,6 @@ def write_signal(
     )
     if person is not None:
         tx.put_person(with_identifiers(person, identifiers))
-        for one in identifiers:
-            tx.put_identifier(one.hash, one.kind, person.id)
     if account is not None:
         tx.put_account(account)
     return seq
@@ -252,18 +283,24 @@ def fold(
 
 
 def keep_out(
-    tx: Transaction, draft: Draft, problems: tuple[Problem, ...], received_ms: int
+    tx: Transaction, vault: Vault, draft: Draft, problems: tuple[Problem, ...], received_ms: int
 ) -> Receipt:
-    """Quarantines what cannot be trusted, whole, with its reasons."""
-    body = _body(draft)
+    """Quarantines what cannot be trusted, whole, with its reasons; the customer it names never as an address."""
+    body = body_of(draft)
     source, id_, type_ = (_short(value) for value in (draft.source, draft.id, draft.type))
-    customer = draft.subject if isinstance(draft.subject, str) and 0 < len(draft.subject) <= MAX_ID_CHARS else None
+    customer = subject_of_draft(draft, vault)
     tx.quarantine(Quarantined(received_ms, source, id_, type_, problems, body, customer=customer))
     return Receipt(source, id_, "quarantined", None, problems)
 
 
 def _again(
-    tx: Transaction, taken: Taken, signal: Signal, known: tuple[int, bytes], content: bytes, received_ms: int
+    tx: Transaction,
+    vault: Vault,
+    taken: Taken,
+    signal: Signal,
+    known: tuple[int, bytes],
+    content: bytes,
+    received_ms: int,
 ) -> Receipt:
     seq, known_content = known
     if known_content == content:
@@ -272,7 +309,7 @@ def _again(
         f"`{signal.id}` was already received from `{signal.source}` with other content: "
         "an id names one fact for ever, send a new id"
     )
-    return keep_out(tx, taken.draft, (Problem("conflict", "id", message),), received_ms)
+    return keep_out(tx, vault, taken.draft, (Problem("conflict", "id", message),), received_ms)
 
 
 def _erased(draft: Draft) -> Receipt:
@@ -326,10 +363,11 @@ def _short(value: object) -> str:
     return value[:64] if isinstance(value, str) else ""
 
 
-def _body(draft: Draft) -> bytes:
+def body_of(draft: Draft) -> bytes:
+    """A draft as JSON, to be kept; what is larger than any door lets in is cut, and cannot be read back."""
     if draft.problems:
         draft = msgspec.structs.replace(draft, problems=())
     try:
-        return msgspec.json.encode(draft)[:65_536]
+        return msgspec.json.encode(draft)[:BODY_BYTES_MAX]
     except (TypeError, ValueError, RecursionError):
         return msgspec.json.encode(repr(draft)[:65_536])

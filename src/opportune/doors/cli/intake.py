@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from opportune.core.playbook import Source
-from opportune.core.signals import Draft, Problem, Receipt
+from opportune.core.signals import Receipt
 from opportune.core.sources import CompiledSource, Drafted, Reading, cel_type, compile_source, drafts, locate
 from opportune.doors.cli.output import Refusal, plural, progress
 from opportune.doors.http.cloudevents import draft_of
-from opportune.flows.ingest import keep_out
 from opportune.flows.region import Region
 from opportune.ports import TableReader
 
 BATCH = 500
+HASHED_BYTES = 1 << 20
 NAMED_MAX = 10
 """How many duplicates and conflicts are named; the rest is counted."""
 
@@ -35,6 +36,7 @@ class Tally:
         self.twice: list[str] = []
         self.known = 0
         self.shared: list[str] = []
+        self.resumed = 0
         self.reasons: Counter[str] = Counter()
         self._seen: set[tuple[str, str]] = set()
 
@@ -59,7 +61,8 @@ class Tally:
     def data(self) -> dict[str, Any]:
         fates = {name: self.fates[name] for name in ("accepted", "duplicate", "quarantined")}
         found: dict[str, Any] = {
-            "signals": self.total, **fates, "known_before": self.known, "true_duplicates": len(self.twice),
+            "signals": self.total, **fates, "resumed_after": self.resumed,
+            "known_before": self.known, "true_duplicates": len(self.twice),
             "true_duplicate_ids": self.twice[:NAMED_MAX], "ids_of_different_rows": len(self.shared),
             "ids_of_different_rows_named": self.shared[:NAMED_MAX], "reasons": dict(self.reasons.most_common()),
         }  # fmt: skip
@@ -70,6 +73,8 @@ class Tally:
             f"{plural(self.total, 'signal')}: {self.fates['accepted']:,} accepted, "
             f"{self.fates['duplicate']:,} duplicate, {self.fates['quarantined']:,} quarantined"
         ]
+        if self.resumed:
+            found.append(f"went on after {plural(self.resumed, 'signal')} of a run that was stopped")
         if self.from_tables:
             found.append(f"{self.first:,} first signals of their rows, {self.follow_up:,} follow-ups")
         if self.known:
@@ -99,18 +104,27 @@ def events_of(path: Path) -> Iterator[object]:
 
 
 def from_events(region: Region, path: Path, events: Iterable[object], tally: Tally, *, quiet: bool) -> None:
-    """Ingests CloudEvents in batches."""
+    """Ingests CloudEvents in batches; goes on where an earlier run of the same file was stopped."""
+    reader = f"file/{fingerprint(path)}"
+    done = _begin(region, reader, tally)
     with progress(path.name, None, quiet=quiet) as advance:
-        for batch in _batches(events):
-            for receipt in region.ingest.run([draft_of(event) for event in batch]):
+        advance(done)
+        for batch in _batches(islice(events, done, None)):
+            done += len(batch)
+            for receipt in region.ingest.run([draft_of(event) for event in batch], position=(reader, str(done))):
                 tally.count(receipt)
             advance(len(batch))
+    _end(region, reader)
 
 
 def from_tables(
     region: Region, source: Source, folder: Path, reader: TableReader, tally: Tally, *, quiet: bool
 ) -> None:
-    """Ingests a folder of tables by a source; rows that cannot be mapped go to quarantine with their reasons."""
+    """Ingests a folder of tables by a source; rows that cannot be mapped go to quarantine with their reasons.
+
+    Goes on where an earlier run over the same files was stopped. Rows at one instant have no order of their own, so
+    it begins again with the first row of the instant that was reached: those it knows are duplicates.
+    """
     if not folder.is_dir():
         raise Refusal(f"`{folder}` is no folder: source `{source.source}` reads a folder of tables")
     here = [path.name for path in folder.iterdir()]
@@ -118,25 +132,45 @@ def from_tables(
     columns = {table: _columns(reader, table, files) for table in files}
     tally.from_tables = True
     compiled = _counting(compile_source(source, columns), tally)
-    found = drafts(compiled, lambda sql: reader.rows(sql, files))
+    prints = "+".join(fingerprint(Path(path)) for _, path in sorted(files.items()))
+    name = f"source/{source.source}/{blake2b(prints.encode(), digest_size=16).hexdigest()}"
+    done = _begin(region, name, tally)
+    found = islice(drafts(compiled, lambda sql: reader.rows(sql, files)), done, None)
+    before, at_ms = done, -1
     with progress(source.source, None, quiet=quiet) as advance:
+        advance(done)
         for batch in _batches(found):
-            _take(region, batch, tally)
+            for one in batch:
+                if one.at_ms != at_ms:
+                    before, at_ms = done, one.at_ms
+                done += 1
+            taken = [msgspec.structs.replace(one.draft, problems=one.problems) for one in batch]
+            for receipt in region.ingest.run(taken, position=(name, str(before))):
+                tally.count(receipt)
             advance(len(batch))
+    _end(region, name)
 
 
-def _take(region: Region, batch: list[Drafted], tally: Tally) -> None:
-    good = [one.draft for one in batch if not one.problems]
-    receipts = region.ingest.run(good) if good else []
-    for receipt in chain(receipts, (_kept_out(region, one) for one in batch if one.problems)):
-        tally.count(receipt)
+def fingerprint(path: Path) -> str:
+    """A file by its content: the hash of its size, its first and its last megabyte."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HASHED_BYTES)
+        file.seek(max(0, size - HASHED_BYTES))
+        tail = file.read(HASHED_BYTES)
+    return blake2b(b"%d/" % size + head + tail, digest_size=16).hexdigest()
 
 
-def _kept_out(region: Region, one: Drafted) -> Receipt:
-    received_ms = region.clock.now_ms()
-    draft: Draft = one.draft
-    problems: tuple[Problem, ...] = one.problems
-    return region.records.run(lambda tx: keep_out(tx, draft, problems, received_ms))
+def _begin(region: Region, reader: str, tally: Tally) -> int:
+    """How many drafts an earlier, stopped run has finished."""
+    done = int(region.records.run(lambda tx: tx.position(reader)) or 0)
+    tally.resumed += done
+    return done
+
+
+def _end(region: Region, reader: str) -> None:
+    """A whole run forgets its position: the next one looks at everything again."""
+    region.records.run(lambda tx: tx.set_position(reader, "0"))
 
 
 def _counting(compiled: CompiledSource, tally: Tally) -> CompiledSource:
