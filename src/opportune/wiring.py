@@ -15,6 +15,7 @@ from pathlib import Path
 from opportune.adapters.files.keys import load_or_create_key
 from opportune.adapters.files.private import write_private
 from opportune.adapters.files.published import PublishedLedger
+from opportune.adapters.files.scan import FileScanner
 from opportune.adapters.files.shelf import FileShelf
 from opportune.adapters.memory.pulse import MemoryPulse
 from opportune.adapters.sqlite import SqliteRecords
@@ -98,7 +99,14 @@ def region_over(folder: Path, project: str, region: str, records: SqliteRecords,
         clock=SystemClock(),
         pulse=MemoryPulse(),
         warm=freeze,
+        scan=FileScanner(lambda: scanned_of(folder)),
     )
+
+
+def scanned_of(folder: Path) -> list[Path]:
+    """What an erasure scans: the region's folder and what lies beside it, but no other region's."""
+    beside = [one for one in sorted(folder.parent.iterdir()) if not (one / RECORDS).is_file()]
+    return [folder, *(one for one in beside if one != folder)]
 
 
 def shelf_of(data: Path, region: str) -> FileShelf:

@@ -51,7 +51,7 @@ def test_another_process_scans_what_is_named_too(tmp_path: Path) -> None:
     (inside / "deep").mkdir(parents=True)
     (inside / "deep" / "f").write_text("nothing")
     outside.write_text("said: CANARY-0001")
-    scanner = FileScanner([inside])
+    scanner = FileScanner(lambda: [inside])
     assert scanner(["canary-0001"]).hits == ()
     assert [hit.path for hit in scanner(["CANARY-0001"], [str(outside)]).hits] == [str(outside)]
     assert scanner(["canary-0001"], [str(tmp_path / "missing")]).unread == (str(tmp_path / "missing"),)
@@ -62,7 +62,7 @@ def test_locks_of_an_open_store_outlive_the_scan(tmp_path: Path) -> None:
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("CREATE TABLE t (v)")
     holder.execute("BEGIN IMMEDIATE")
-    FileScanner([tmp_path])(["canary-0001"])
+    FileScanner(lambda: [tmp_path])(["canary-0001"])
     # Locks of one process do not bind itself: only another one can tell whether they still hold.
     code = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
     tried = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, quote_plus
@@ -35,14 +35,15 @@ class _Order(msgspec.Struct):
 
 
 class FileScanner:
-    """Scans a folder, and whatever else is named, each time for other texts."""
+    """Scans its files and folders, and whatever else is named, each time for other texts."""
 
-    def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = [str(root) for root in roots]
+    def __init__(self, roots: Callable[[], Sequence[Path]]) -> None:
+        """`roots` is asked each time: folders and files come and go."""
+        self._roots = roots
 
     def __call__(self, texts: Collection[str], also: Sequence[str] = ()) -> Scanned:
         """Raises OSError when the scan itself could not be done."""
-        order = msgspec.json.encode(_Order([*self._roots, *also], sorted(texts)))
+        order = msgspec.json.encode(_Order([*map(str, self._roots()), *also], sorted(texts)))
         itself = [sys.executable, "-m", __name__]
         done = subprocess.run(itself, input=order, capture_output=True, check=False)  # noqa: S603 - our own module
         if done.returncode != 0:
