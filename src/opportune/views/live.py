@@ -90,6 +90,11 @@ class _Glimpse(msgspec.Struct, frozen=True):
 _GLIMPSE = msgspec.json.Decoder(_Glimpse)
 
 
+def glimpse(decision: StoredDecision) -> _Glimpsed:
+    """The reason, value and what it went without, of a recorded decision."""
+    return _GLIMPSE.decode(decision.record).result
+
+
 def live_view(
     records: Records,
     ledger: Ledger,
