@@ -12,8 +12,8 @@ import msgspec
 
 from opportune.core.expressions import EvaluationError, Expression, ExpressionError, Missing, parse
 from opportune.core.playbook import PayloadMapping, Source
-from opportune.core.schemas import signal_fields
 from opportune.core.residency import worked_out
+from opportune.core.schemas import signal_fields
 from opportune.core.signals import Draft, Problem, SignalContract, format_time
 from opportune.core.wording import closest, dotted, listed, quoted
 

@@ -40,7 +40,8 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     """What a model should learn: which offers' effect, from which features, judged by which gates.
 
     `assigned` and `converted` name the signal types that say who was offered what and who then bought;
-    `label_window` is how long after the assignment a purchase counts.
+    `label_window` is how long after the assignment a purchase counts. `purpose` is what it is learned for: every
+    feature must be there for it.
     """
 
     model: str
@@ -52,13 +53,15 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     label_window: str = "14d"
     holdout_share: float = 0.3
     gates: Mapping[str, float] = {}
+    purpose: str = "marketing"
 
 
 class SignalMapping(Document, frozen=True, kw_only=True):
     """How one row of a source becomes one signal; every value is a CEL expression over `row.<column>`.
 
     `lookup` joins other tables of the source by a column they share: their columns read `<table>.<column>`.
-    `when` leaves rows out. `follow_up` marks a second signal from a row that already gave one.
+    `when` leaves rows out. `follow_up` marks a second signal from a row that already gave one. `region` is where the
+    customer lives (no value: the playbook's own `region`); a row of another region is refused, and kept nowhere.
     """
 
     rows: str
@@ -67,6 +70,7 @@ class SignalMapping(Document, frozen=True, kw_only=True):
     time: str
     subject: str | None = None
     account: str | None = None
+    region: str | None = None
     when: str | None = None
     lookup: Mapping[str, str] = {}
     follow_up: bool = False
@@ -78,7 +82,8 @@ class PayloadMapping(Document, frozen=True, kw_only=True):
 
     Names are `event` (the message as it came), `properties`, `traits` and `context` (see core.payloads). `vendor`
     says whose calls are meant; without it, deliveries to the hook of this source. Without `id`, `time`, `subject`,
-    `account` or `data` the sender's own convention gives them. `when` leaves messages out.
+    `account` or `data` the sender's own convention gives them. `when` leaves messages out. `region` is where the
+    customer lives (no value: the playbook's own `region`); a message of another region is refused, and kept nowhere.
     """
 
     event: str | tuple[str, ...]
@@ -88,6 +93,7 @@ class PayloadMapping(Document, frozen=True, kw_only=True):
     time: str | None = None
     subject: str | None = None
     account: str | None = None
+    region: str | None = None
     when: str | None = None
     data: Mapping[str, str] | None = None
 
@@ -185,6 +191,16 @@ class App(Document, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     identity: Identity = Identity()
     privacy: Privacy = Privacy()
+
+    @property
+    def every_region(self) -> tuple[str, ...]:
+        """All regions there are: `regions`, or just the home region."""
+        return self.regions or (self.region,)
+
+
+def controller_of(app: App) -> str:
+    """Who answers for the data of a playbook: what it says, or else its project."""
+    return app.privacy.controller or app.project
 
 
 class Playbook(Document, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import msgspec
 
 from opportune.core.expressions import EvaluationError, Expression, ExpressionError, Missing, parse
 from opportune.core.playbook import SignalMapping, Source
+from opportune.core.residency import worked_out
 from opportune.core.signals import Draft, Problem, format_time, parse_time_ms
 
 Row = Mapping[str, Any]
@@ -185,7 +186,7 @@ class _Mapping:
         id_ = self._parsed("id", mapping.id, variables, ID_TYPES)
         whom = {
             field: self._parsed(field, text, variables, ID_TYPES)
-            for field, text in (("subject", mapping.subject), ("account", mapping.account))
+            for field, text in (("subject", mapping.subject), ("account", mapping.account), ("region", mapping.region))
             if text is not None
         }
         when = None if mapping.when is None else self._parsed("when", mapping.when, variables, ("bool",))
@@ -202,6 +203,7 @@ class _Mapping:
             _reader(id_),
             _reader(whom["subject"]) if "subject" in whom else None,
             _reader(whom["account"]) if "account" in whom else None,
+            _reader(whom["region"]) if "region" in whom else None,
             _reader(when) if when is not None else None,
             {key: (parsed.type, _reader(parsed)) for key, parsed in data.items()},
         )
@@ -268,6 +270,7 @@ class _Fields(msgspec.Struct, frozen=True):
     id: Callable[[Row], object]
     subject: Callable[[Row], object] | None
     account: Callable[[Row], object] | None
+    region: Callable[[Row], object] | None
     when: Callable[[Row], object] | None
     data: Mapping[str, tuple[str, Callable[[Row], object]]]
 
@@ -298,8 +301,17 @@ class _Fields(msgspec.Struct, frozen=True):
             subject=_text(self._value("subject", self.subject, row, problems)),
             account=_text(self._value("account", self.account, row, problems)),
             data=data,
+            region=self._region(row, problems),
         )
         return Drafted(-1 if at_ms is None else at_ms, draft, tuple(problems))
+
+    def _region(self, row: Row, problems: list[Problem]) -> object:
+        if self.region is None:
+            return None
+        found: list[Problem] = []
+        value = self._value("region", self.region, row, found)
+        problems.extend(found)
+        return worked_out(value, bool(found))
 
     def _at_ms(self, row: Row, problems: list[Problem]) -> int | None:
         value = self._value("time", self.time, row, problems)

@@ -14,7 +14,7 @@ from opportune.core.customers import REGION_SUBJECT
 from opportune.core.ledger import commitment, entry
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
-from opportune.core.releases import Release, compile_release, encode_manifest
+from opportune.core.releases import Release, compile_release, decode_manifest, encode_manifest, release_hash
 from opportune.ports import Clock, Records, StoredRelease, Transaction, Vault
 
 
@@ -29,17 +29,31 @@ def make_release(
     playbook: Playbook,
     cards: Sequence[Scorecard] = (),
     note: str = "",
+    region: str | None = None,
 ) -> Release:
-    """Steps 1 to 3. The same content gives the same release, stored once."""
+    """Steps 1 to 3, for a region of the playbook (the home region when none is named). The same content gives the
+    same release, stored once; GovernError for a playbook that does not name this region."""
     # 1. encode
     manifest = encode_manifest(playbook, cards)
     # 2. compile
-    release = compile_release(manifest)
+    release = release_for(region or playbook.app.region, manifest)
     # 3. store
     if records.release(release.hash) is None:
         stored = StoredRelease(release.hash, clock.now_ms(), note, manifest)
         records.run(lambda tx: _store(tx, vault, release, stored))
     return release
+
+
+def release_for(region: str, manifest: bytes) -> Release:
+    """A release compiled for the region it is to be at work in; GovernError when it was not made for this one."""
+    regions = decode_manifest(manifest).playbook.app.every_region
+    if region not in regions:
+        listed = ", ".join(f"`{one}`" for one in regions)
+        raise GovernError(
+            f"release `{release_hash(manifest)}` is for {listed} and cannot be used in region `{region}`: "
+            "add it to `regions` of the playbook and make a new release"
+        )
+    return compile_release(manifest, region)
 
 
 def promote(

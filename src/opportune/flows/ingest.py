@@ -23,8 +23,8 @@ from opportune.core.consents import CONSENT_SIGNALS, apply_consent, own_words
 from opportune.core.customers import Account, Flag, Identifier, Origin, Person, subject_of
 from opportune.core.features import CompiledViews
 from opportune.core.ledger import commitment, entry
-from opportune.core.quality import Judged, Lookups, judge
 from opportune.core.playbook import controller_of
+from opportune.core.quality import Judged, Lookups, judge
 from opportune.core.releases import Release
 from opportune.core.residency import elsewhere, wrong_region
 from opportune.core.signals import (
@@ -38,7 +38,7 @@ from opportune.core.signals import (
 )
 from opportune.flows.identify import identified, lives_on, nobody, resolve, subject_of_draft
 from opportune.flows.outgoing import Outgoing
-from opportune.flows.refuse import LOCAL, Sender, Refusals
+from opportune.flows.refuse import LOCAL, Refusals, Sender
 from opportune.flows.suppress import ERASED, names_erased, was_erased
 from opportune.ports import Clock, Quarantined, Records, Transaction, Vault
 

@@ -108,7 +108,7 @@ class Region:
         self.releases = Releases(records, name)
         self.refusals = Refusals(name, records, clock, self.regions)
         self.outgoing = Outgoing()
-        self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing)
+        self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)
         self.act = Act(records, vault, clock, self.releases.live)
         self.decide = Decide(
             records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of

@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
+from opportune.core.builtin_contracts import with_builtins
 from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
-from opportune.core.contracts import schema_problems
+from opportune.core.contracts import contract_problems
 from opportune.core.durations import parse_duration_ms
 from opportune.core.features import FeatureView
 from opportune.core.payloads import payload_errors
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
+from opportune.core.residency import is_region_name
 from opportune.core.signals import SignalContract, parse_time_ms
 from opportune.core.wording import closest, listed, quoted
 
@@ -33,7 +35,7 @@ class ReferenceProblem(msgspec.Struct, frozen=True):
     """What does not fit: the document (`position` counts in its collection), the field and what to do.
 
     `first` is the position of the document that already has the id, for an id given twice. `on_key` says that
-    the key at the end of `field` is wrong, not its value.
+    the key at the end of `field` is wrong, not its value; `line` and `column` (from 1) count inside its text.
     """
 
     collection: str
@@ -44,6 +46,8 @@ class ReferenceProblem(msgspec.Struct, frozen=True):
     nearest: str | None = None
     first: int | None = None
     on_key: bool = False
+    line: int = 1
+    column: int = 1
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -53,6 +57,8 @@ class Found(msgspec.Struct, frozen=True):
     message: str
     nearest: str | None = None
     on_key: bool = False
+    line: int = 1
+    column: int = 1
 
 
 def documents_of(playbook: Playbook) -> Mapping[str, tuple[tuple[str, Any], ...]]:
@@ -92,7 +98,8 @@ def check_references(playbook: Playbook) -> tuple[ReferenceProblem, ...]:
         for position, (id_, document) in enumerate(documents[collection]):
             problems.extend(
                 ReferenceProblem(
-                    collection, position, id_, found.field, found.message, found.nearest, on_key=found.on_key
+                    collection, position, id_, found.field, found.message, found.nearest, on_key=found.on_key,
+                    line=found.line, column=found.column,
                 )
                 for found in check(playbook, document)
             )
@@ -118,8 +125,7 @@ def _ids(documents: Mapping[str, tuple[tuple[str, Any], ...]]) -> Iterator[Refer
 
 
 def _app(playbook: Playbook, app: App) -> Iterator[Found]:
-    if not app.region.strip():
-        yield Found(("region",), "`region` is empty: name where the data may live, such as `eu`")
+    yield from _regions(app)
     if not _CURRENCY.fullmatch(app.currency):
         yield Found(("currency",), f"{quoted(app.currency)} is not a currency code such as `EUR`")
     if not _is_zone(app.timezone):
@@ -133,6 +139,25 @@ def _app(playbook: Playbook, app: App) -> Iterator[Found]:
     yield from _positive(("exploration", "value_scale"), app.exploration.value_scale)
     for risk, share in app.confidence_min.items():
         yield from _within(("confidence_min", risk), share, 0, 1)
+
+
+def _regions(app: App) -> Iterator[Found]:
+    if not app.region.strip():
+        yield Found(("region",), "`region` is empty: name where the data may live, such as `eu`")
+    elif not is_region_name(app.region):
+        yield Found(("region",), _no_region(app.region))
+    for index, name in enumerate(app.regions):
+        if not is_region_name(name):
+            yield Found(("regions", index), _no_region(name))
+        elif name in app.regions[:index]:
+            yield Found(("regions", index), f"region {quoted(name)} is named twice: remove one")
+    if app.regions and app.region not in app.regions:
+        message = f"the home region {quoted(app.region)} is missing: add it to `regions`, or change `region`"
+        yield Found(("regions",), message, closest(app.region, app.regions), on_key=True)
+
+
+def _no_region(name: str) -> str:
+    return f"{quoted(name)} cannot be a region: use small letters, digits and `-`, beginning with a letter"
 
 
 def _moment(playbook: Playbook, moment: Moment) -> Iterator[Found]:
@@ -215,23 +240,19 @@ def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
 
 
 def _contract(playbook: Playbook, contract: SignalContract) -> Iterator[Found]:
-    for path, message, nearest in schema_problems(contract.schema):
-        yield Found(("schema", *path), message, nearest)
     yield from _positive(("version",), contract.version)
-    properties = contract.schema.get("properties", {})
-    if isinstance(properties, Mapping):
-        for name in contract.identifiers:
-            yield from _known(("identifiers", name), "property", name, properties, on_key=True)
+    for one in contract_problems(contract, with_builtins(playbook.contracts)):
+        yield Found(one.path, one.message, one.nearest, one.on_key, one.line, one.column)
 
 
 def _source(playbook: Playbook, source: Source) -> Iterator[Found]:
-    types = {contract.signal for contract in playbook.contracts}
+    types = {contract.signal for contract in with_builtins(playbook.contracts)}
     for index, mapping in enumerate(source.signals):
         yield from _known(("signals", index, "rows"), "table", mapping.rows, source.tables)
         yield from _known(("signals", index, "type"), "signal type", mapping.type, types)
         for table in mapping.lookup:
             yield from _known(("signals", index, "lookup", table), "table", table, source.tables, on_key=True)
-    for error in payload_errors(source, playbook.contracts):
+    for error in payload_errors(source, with_builtins(playbook.contracts)):
         yield Found(error.path, error.message, error.nearest)
 
 

@@ -102,6 +102,7 @@ class Publisher:
     def _run(self) -> None:
         while not self._stop.wait(PUBLISH_EVERY_S):
             try:
+                self._region.refusals.flush()
                 self._region.ledger.publish()
                 self._trouble = None
             except (LedgerError, OSError) as error:
