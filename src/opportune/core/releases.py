@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from opportune.core.builtin_contracts import narrower, with_builtins, with_meaning
 from opportune.core.catalog import Candidate, Offer, candidates_of
 from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms_of
-from opportune.core.contracts import compile_contract
+from opportune.core.contracts import ContractError, compile_contract, compile_contracts
+from opportune.core.customers import consent_key
 from opportune.core.decisions.brain import Brain
 from opportune.core.durations import parse_duration_ms
 from opportune.core.expressions import parse
@@ -20,6 +22,7 @@ from opportune.core.models import Scorecard, card_hash, compile_scorecard
 from opportune.core.payloads import CompiledPayloads, PayloadError, compile_payloads
 from opportune.core.playbook import Playbook
 from opportune.core.policies import CandidateTable, Policy, Variable, compile_policies
+from opportune.core.purposes import purpose_problems
 from opportune.core.schemas import signal_fields
 from opportune.core.signals import CompiledContract, SignalContract, parse_time_ms
 
@@ -81,23 +84,28 @@ def release_hash(manifest: bytes) -> str:
 
 
 def compile_release(manifest: bytes, region: str | None = None) -> Release:
-    """Compiles what the bytes say for a region (the home region when none is named). Raises ReleaseError, FeatureError, PolicyError or ModelError, each naming the
-    document and the fix."""
+    """Compiles what the bytes say for a region (the home region when none is named). Raises ReleaseError,
+    FeatureError, PolicyError or ModelError, each naming the document and the fix."""
     parts = decode_manifest(manifest)
     playbook = parts.playbook
-    contracts = {(one.signal, one.version): compile_contract(one) for one in playbook.contracts}
-    views = compile_views(playbook.views, _fields(playbook.contracts))
+    declared = with_builtins(playbook.contracts)
+    try:
+        contracts = compile_contracts(declared, _compiled)
+    except ContractError as error:
+        named = f"{error.contract.signal}@{error.contract.version}"
+        raise ReleaseError("schemas", named, error.problem.message) from error
+    views = compile_views(playbook.views, _fields(declared))
     hash_ = release_hash(manifest)
+    types = {variable.name: variable.type for variable in variables_of(playbook, views)}
+    for problem in purpose_problems(playbook, views, types, declared):
+        raise ReleaseError(problem.collection, problem.document, problem.message)
     brain = compile_brain(hash_, playbook, parts.cards, views)
+    brain = msgspec.structs.replace(brain, contracts=_newest(declared))
     at_work = playbook.app.region if region is None else region
-    if at_work not in playbook.app.every_region:
-        listed = ", ".join(f"`{one}`" for one in playbook.app.every_region)
-        message = f"this release is for {listed} and cannot be used in `{at_work}`: add it to `regions`"
-        raise ReleaseError("app", playbook.app.project, message)
     if at_work != playbook.app.region:
         brain = msgspec.structs.replace(brain, app=msgspec.structs.replace(playbook.app, region=at_work))
     try:
-        payloads = compile_payloads(playbook.sources, playbook.contracts)
+        payloads = compile_payloads(playbook.sources, declared)
     except PayloadError as error:
         raise ReleaseError("sources", error.source, error.told) from error
     return Release(hash_, at_work, playbook, parts.cards, contracts, views, brain, payloads)
@@ -214,8 +222,19 @@ def table_of(candidates: Sequence[Candidate]) -> CandidateTable:
     return CandidateTable(
         tuple(c.id for c in candidates),
         columns,
-        tuple(f"{c.offer.purpose}/{c.channel.channel}" for c in candidates),
+        tuple(consent_key(c.offer.purpose, c.channel.channel) for c in candidates),
     )
+
+
+def _newest(contracts: Sequence[SignalContract]) -> dict[str, SignalContract]:
+    return {one.signal: one for one in sorted(contracts, key=lambda one: one.version)}
+
+
+def _compiled(contract: SignalContract) -> CompiledContract:
+    compiled = compile_contract(contract)
+    if (why := narrower(compiled)) is not None:
+        raise ReleaseError("schemas", f"{contract.signal}@{contract.version}", why)
+    return with_meaning(compiled)
 
 
 def _fields(contracts: Sequence[SignalContract]) -> dict[str, dict[str, str]]:

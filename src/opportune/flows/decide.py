@@ -156,7 +156,7 @@ class Decide(msgspec.Struct, frozen=True):
         brain = self.brain()
         moment, channels = check_question(brain, question)
         person, account = self._who(question)
-        asked = _asked(question, moment, channels, person)
+        asked = _asked(brain, question, moment, channels, person)
         probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted=True)
         made = self._make(brain, asked, person, account, self.clock.new_id(), probe)
         return answer_of(brain, made.record, preview=True)
@@ -172,7 +172,7 @@ class Decide(msgspec.Struct, frozen=True):
         done: Done,
     ) -> None:
         person, account = self._who(question)
-        asked = _asked(question, moment, channels, person)
+        asked = _asked(brain, question, moment, channels, person)
         probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted)
         decision_id = self.clock.new_id()
         made = self._make(brain, asked, person, account, decision_id, probe)
@@ -213,7 +213,7 @@ class Decide(msgspec.Struct, frozen=True):
     ) -> Made:
         # 2. snapshot
         probe.begin("snapshot")
-        seen = see(brain, person, account, asked.channels, self.clock.now_ms())
+        seen = see(brain, person, account, asked.channels, self.clock.now_ms(), asked.refused)
         # 3. to 6.
         result = self._run(brain, asked, seen, id_, probe)
         probe.begin("record")
@@ -325,7 +325,7 @@ class Decide(msgspec.Struct, frozen=True):
             )
 
 
-def _asked(question: Question, moment: Moment, channels: tuple[str, ...], person: Person) -> Asked:
+def _asked(brain: Brain, question: Question, moment: Moment, channels: tuple[str, ...], person: Person) -> Asked:
     key = question.idempotency_key
     return Asked(
         customer=person.id,
@@ -334,6 +334,7 @@ def _asked(question: Question, moment: Moment, channels: tuple[str, ...], person
         context=question.context,
         budget_ms=question.budget_ms or moment.budget_ms,
         key=None if key is None else f"{person.id}/{key}",
+        refused=brain.app.privacy.gpc_purposes if question.gpc else (),
     )
 
 

@@ -180,6 +180,9 @@ def take(draft: Draft, release: Release, vault: Vault, received_ms: int) -> Take
     signal = checked.signal
     if signal is None:
         return Taken(draft, checked)
+    if signal.type in CONSENT_SIGNALS:
+        signal = own_words(signal, controller_of(release.playbook.app))
+        checked = msgspec.structs.replace(checked, signal=signal)
     # 2. identify
     signal, identifiers = identified(signal, release, vault)
     if signal is checked.signal:

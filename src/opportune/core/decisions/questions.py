@@ -24,7 +24,10 @@ class Who(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A decision request, as it comes through a door."""
+    """A decision request, as it comes through a door.
+
+    `gpc` says that the customer's browser sends `Sec-GPC: 1`: what that refuses is not offered this time.
+    """
 
     customer: Who
     moment: str
@@ -33,6 +36,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
     budget_ms: Annotated[int, msgspec.Meta(ge=1, le=BUDGET_MS_MAX)] | None = None
     idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=KEY_CHARS_MAX)] | None = None
+    gpc: bool = False
 
 
 class QuestionError(ValueError):

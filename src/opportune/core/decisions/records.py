@@ -38,7 +38,10 @@ Reason = Literal[
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The question, with the customer already resolved to an id."""
+    """The question, with the customer already resolved to an id.
+
+    `refused` are the purposes that the customer's browser refuses for this decision (Global Privacy Control).
+    """
 
     customer: str
     moment: str
@@ -46,6 +49,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     context: Mapping[str, Any] = {}
     budget_ms: int = 50
     key: str | None = None
+    refused: tuple[str, ...] = ()
 
 
 class Seen(msgspec.Struct, frozen=True, omit_defaults=True):

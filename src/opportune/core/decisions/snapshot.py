@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from opportune.core.contacts import counting
-from opportune.core.customers import Account, Person, consent_key, consent_status
+from opportune.core.customers import Account, ConsentStatus, Person, consent_key, consent_parts, consent_status
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Seen
 
 
 def see(
-    brain: Brain, person: Person, account: Account | None, channels: Sequence[str], now_ms: int
+    brain: Brain,
+    person: Person,
+    account: Account | None,
+    channels: Sequence[str],
+    now_ms: int,
+    refused: Collection[str] = (),
 ) -> Seen:
-    """Features with their ages, consent, contacts and local time; nothing is looked up after this."""
+    """Features with their ages, consent, contacts and local time; nothing is looked up after this.
+
+    `refused` are purposes that whoever asks refuses for this one decision, whatever was said before.
+    """
     vector = brain.views.read(
         person.features, None if account is None else account.features, now_ms
     )
     names = brain.views.names
-    consents = {
+    consents: dict[str, ConsentStatus] = {
         consent_key(purpose, channel): consent_status(person.consents, purpose, channel, now_ms)
         for purpose in brain.purposes
         for channel in channels
     }
+    if refused:
+        consents |= {key: "refused" for key in consents if consent_parts(key)[0] in refused}
     return Seen(
         at_ms=now_ms,
         account=person.account,

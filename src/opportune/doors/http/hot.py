@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from opportune.core.decisions.questions import QuestionError, parse_question
+from opportune.core.decisions.questions import Question, QuestionError, parse_question
 from opportune.core.outcomes import OutcomeError, parse_outcomes
 from opportune.core.signals import Draft, Problem, Receipt
 from opportune.doors.http.bridge import LoopBridge
 from opportune.doors.http.cloudevents import drafts_of
+from opportune.doors.http.gpc import gpc_sent, still_to_refuse
 from opportune.doors.http.keys import Keyring, Scopes, key_of
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.flows.region import NotReady, Region
@@ -92,7 +93,7 @@ class HotDoor:
         return scopes
 
     async def _decide(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
-        question = parse_question(body)
+        question = _asked(headers, body)
         decide = self._region().decide
         future, done = self._bridged()
         wait_s = (decide.submit(question, done) + LATE_MS) / 1000
@@ -105,11 +106,13 @@ class HotDoor:
             timer.cancel()
 
     async def _preview(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
-        return _ENCODER.encode(self._region().decide.preview(parse_question(body)))
+        return _ENCODER.encode(self._region().decide.preview(_asked(headers, body)))
 
     async def _signals(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         drafts, _ = drafts_of(headers.get("content-type", ""), headers, body)
         receipts = await self._take(drafts)
+        if gpc_sent(headers):
+            await self._take(still_to_refuse(self._region(), drafts, receipts))
         if len(receipts) == 1 and receipts[0].status == "quarantined":
             raise _quarantined(receipts[0].problems)
         return _ENCODER.encode(counted(receipts))
@@ -179,6 +182,11 @@ def _gunzip(body: bytes) -> bytes:
     if len(found) > BODY_BYTES_MAX:
         raise HttpProblem(413, "body_too_large", f"unpacked, a body holds at most {BODY_BYTES_MAX} bytes")
     return found
+
+
+def _asked(headers: Mapping[str, str], body: bytes) -> Question:
+    question = parse_question(body)
+    return msgspec.structs.replace(question, gpc=True) if gpc_sent(headers) else question
 
 
 def _too_late(future: asyncio.Future[Any]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from opportune.core.payloads import Call, drafts_of_call
 from opportune.core.signals import Draft, Receipt
 from opportune.doors.http.bridge import LoopBridge
+from opportune.doors.http.gpc import gpc_sent, still_to_refuse
 from opportune.doors.http.hot import (
     STORE_WAIT_MAX_S,
     AsgiApp,
@@ -120,13 +121,13 @@ class VendorDoor:
     async def _segment(self, asked: Asked, receive: Receive) -> Answer:
         value = decoded(await read_body(receive, asked.headers))
         self._authorise(asked, value)
-        receipts = await self._take(segment_calls(asked.path, value, self._region().clock.now_ms()))
+        receipts = await self._take(segment_calls(asked.path, value, self._region().clock.now_ms()), asked)
         return _counted(receipts, {"success": True})
 
     async def _posthog(self, asked: Asked, receive: Receive) -> Answer:
         value = posthog_value(await read_body(receive, asked.headers))
         self._authorise(asked, value)
-        receipts = await self._take(posthog_calls(value, asked.query, self._region().clock.now_ms()))
+        receipts = await self._take(posthog_calls(value, asked.query, self._region().clock.now_ms()), asked)
         return _counted(receipts, {"status": "Ok"})
 
     async def _flags(self, asked: Asked, receive: Receive) -> Answer:
@@ -170,7 +171,7 @@ class VendorDoor:
         if self._window.replayed(name, now_ms):
             return JSON, _ENCODER.encode({"accepted": 0, "duplicate": 1, "quarantined": 0, "receipts": []})
         calls = hook_calls(source, hook, delivery, unpacked(sent, asked.headers), release.payloads, now_ms)
-        receipts = await self._take(calls)
+        receipts = await self._take(calls, asked)
         self._window.took(name, now_ms)
         return _counted(receipts, {})
 
@@ -182,16 +183,21 @@ class VendorDoor:
         detail = "no known write key: `opportune serve` prints where keys are kept"
         raise HttpProblem(401, "unknown_key", detail)
 
-    async def _take(self, calls: list[Call]) -> list[Receipt]:
-        region = self._region()
-        payloads = region.releases.live().payloads
+    async def _take(self, calls: list[Call], asked: Asked) -> list[Receipt]:
+        payloads = self._region().releases.live().payloads
         drafts: list[Draft] = [draft for call in calls for draft in drafts_of_call(call, payloads)]
+        receipts = await self._ingest(drafts)
+        if gpc_sent(asked.headers):
+            await self._ingest(still_to_refuse(self._region(), drafts, receipts))
+        return receipts
+
+    async def _ingest(self, drafts: list[Draft]) -> list[Receipt]:
         if not drafts:
             return []
         if self._bridge is None:
             self._bridge = LoopBridge(asyncio.get_running_loop())
         future, done = self._bridge.future()
-        region.ingest.submit(drafts, done)
+        self._region().ingest.submit(drafts, done)
         receipts: list[Receipt] = await asyncio.wait_for(future, STORE_WAIT_MAX_S)
         return receipts
 
