@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from opportune.core.masking import masked
+from opportune.core import masking
 from opportune.core.releases import Release
-from opportune.core.schemas import properties_of, resolved
 from opportune.core.signals import FieldClass
 
 ClassOf = Callable[[str], FieldClass]
@@ -25,30 +24,24 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def classes_of(release: Release, type_: str, version: int | None = None) -> ClassOf:
-    """The class of each field of a signal type; of its newest version when that is not said or not known.
-
-    INVARIANT: what nobody declared is personal.
-    """
+    """The class of each field of a signal type; of its newest version when that is not said or not known."""
     versions = [known for name, known in release.contracts if name == type_]
     if not versions:
-        return lambda _: "personal"
+        return masking.classes_of(None)
     compiled = release.contracts[type_, version if version in versions else max(versions)]
-    schema, otherwise = compiled.contract.schema, compiled.contract.class_
-    declared = properties_of(schema)
-
-    def class_of(field: str) -> FieldClass:
-        if field in compiled.contract.identifiers:
-            return "sensitive" if _said(declared.get(field), schema) == "sensitive" else "personal"
-        if field not in declared:
-            return "personal"
-        return _said(declared[field], schema) or otherwise
-
-    return class_of
+    return masking.classes_of(compiled.contract)
 
 
 def shown(value: Any, class_: FieldClass, clear: Collection[FieldClass]) -> Shown:  # noqa: ANN401 - any JSON value
     """One value, masked unless its class is in `clear`."""
-    seen = masked(value, class_, clear)
+    seen = masking.masked(value, class_, clear)
+    return Shown(seen, class_, seen != value)
+
+
+def shown_field(name: str, value: Any, class_of: ClassOf, clear: Collection[FieldClass]) -> Shown:  # noqa: ANN401
+    """One field; what lies inside an object or a list is masked by its own class."""
+    class_ = class_of(name)
+    seen = _seen(value, name, class_, class_of, clear)
     return Shown(seen, class_, seen != value)
 
 
@@ -56,12 +49,18 @@ def shown_fields(
     data: Mapping[str, Any], class_of: ClassOf, clear: Collection[FieldClass]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Every field as this reader sees it, and the names of those of which something is kept back."""
-    seen = {name: shown(value, class_of(name), clear) for name, value in data.items()}
+    seen = {name: shown_field(name, value, class_of, clear) for name, value in data.items()}
     return {name: one.value for name, one in seen.items()}, tuple(name for name, one in seen.items() if one.hidden)
 
 
-def _said(schema: object, root: Mapping[str, Any]) -> FieldClass | None:
-    found = schema.get("class") if isinstance(schema, Mapping) else None
-    if found is None:
-        found = resolved(schema, root).get("class")
-    return next((one for one in CLASSES if one == found), None)
+def _seen(
+    value: Any, path: str, above: FieldClass, class_of: ClassOf, clear: Collection[FieldClass]  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - any JSON value
+    own = class_of(path)
+    # What nobody declared inside something sensitive is not less so.
+    class_: FieldClass = "sensitive" if above == "sensitive" and own == "personal" else own
+    if isinstance(value, Mapping):
+        return {name: _seen(item, f"{path}.{name}", class_, class_of, clear) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_seen(item, f"{path}[]", class_, class_of, clear) for item in value]
+    return masking.masked(value, class_, clear)

@@ -16,7 +16,7 @@ from opportune.core.masking import masked
 from opportune.core.releases import Release
 from opportune.core.signals import FieldClass, Signal
 from opportune.ports import Merge, Pulse, Records, StoredOutcome
-from opportune.views.classes import CLASSES, Shown, classes_of, shown, shown_fields
+from opportune.views.classes import CLASSES, Shown, classes_of, shown, shown_field, shown_fields
 from opportune.views.live import DecisionRow, live_rows
 from opportune.views.timeline import OUTCOME_ID, OWN_SOURCE, Read, Timeline, read_all, timeline
 
@@ -216,7 +216,7 @@ def facts_of(
     found = []
     for name in sorted(traits):
         origin = origins.get(name)
-        value = shown(traits[name], class_of(name), clear)
+        value = shown_field(name, traits[name], class_of, clear)
         known = (None, None, None) if origin is None else (origin.source, origin.signal, origin.at_ms)
         found.append(Fact(name, value, *known))
     return tuple(found)
@@ -245,13 +245,19 @@ def features_now(
     return tuple(found), vector
 
 
+_Words = tuple[
+    str | None, int | None, str | None, str | None, int | None, str | None, str | None
+]
+"""Said, since, source, basis, expiry, evidence, notice."""
+
+
 def consents_now(person: Person, brain: Brain, now_ms: int) -> tuple[ConsentNow, ...]:
     """What holds for every purpose and channel of the playbook, and for all else that was ever said."""
     channels = tuple(brain.channels)
     found = []
     for row in held(person.consents, brain.purposes, channels, now_ms):
         said, known = row.consent, row.purpose in brain.purposes and row.channel in channels and not row.controller
-        words: tuple[Any, ...] = (None,) * 7
+        words: _Words = (None, None, None, None, None, None, None)
         if said is not None:
             words = (said.status, said.at_ms, said.source, said.basis, said.expires_ms, said.evidence or None,
                      said.notice or None)  # fmt: skip
