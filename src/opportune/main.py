@@ -54,17 +54,20 @@ class Machine:
         ]
         return found.playbook, troubles
 
-    def place(self, folder: Path) -> Place:
+    def place(self, folder: Path, region: str | None = None) -> Place:
         from opportune.wiring import data_folder
 
-        project, region = _names(folder) or _names_of(self.load(folder))
-        return Place(folder, data_folder(folder), project, region)
+        project, home, regions = _names(folder) or _names_of(self.load(folder))
+        if region is not None and region not in regions:
+            listed = ", ".join(regions)
+            raise Refusal(f"`--region {region}` is no region of the playbook: it has {listed}")
+        return Place(folder, data_folder(folder), project, region or home, home, regions)
 
     @contextlib.contextmanager
     def writing(self, place: Place) -> Iterator[Region]:
         from opportune.wiring import open_region, writing
 
-        with writing(place.data):
+        with writing(place.stores):
             region = open_region(place.data, place.project, place.region)
             try:
                 yield region
@@ -76,7 +79,8 @@ class Machine:
         from opportune.wiring import open_for_reading
 
         if not (place.stores / "records.db").is_file():
-            raise Refusal(f"nothing is stored for `{place.folder}` yet: `opportune serve` or `ingest` begins")
+            where = f"`{place.folder}`" if place.region == place.home else f"`{place.folder}`, region {place.region},"
+            raise Refusal(f"nothing is stored for {where} yet: `opportune serve` or `ingest` begins")
         region = open_for_reading(place.data, place.project, place.region)
         try:
             yield region
@@ -104,7 +108,7 @@ class Machine:
     def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]:
         from opportune.wiring import keyring
 
-        return keyring(place.data)
+        return keyring(place.keys_file.parent, region=place.region)
 
     def trainer(self) -> Trainer:
         try:
@@ -160,8 +164,9 @@ def _spoken() -> tuple[type[Exception], ...]:
     )  # fmt: skip
 
 
-def _names(folder: Path) -> tuple[str, str] | None:
-    """Project and region from the settings alone, so that a broken offer stops no rollback; None when unclear."""
+def _names(folder: Path) -> tuple[str, str, tuple[str, ...]] | None:
+    """Project, home region and all regions from the settings alone, so that a broken offer stops no rollback; None
+    when unclear."""
     import re
 
     try:
@@ -171,11 +176,26 @@ def _names(folder: Path) -> tuple[str, str] | None:
     found = dict(re.findall(r"^(project|region):[ \t]*([A-Za-z0-9_.-]+)[ \t]*(?:#.*)?$", text, re.MULTILINE))
     if "project" not in found or ("region" not in found and re.search(r"^region:", text, re.MULTILINE)):
         return None
-    return found["project"], found.get("region", "eu")
+    home = found.get("region", "eu")
+    regions = _regions(text, home)
+    return None if regions is None or home not in regions else (found["project"], home, regions)
 
 
-def _names_of(playbook: Playbook) -> tuple[str, str]:
-    return playbook.app.project, playbook.app.region
+def _regions(text: str, home: str) -> tuple[str, ...] | None:
+    """`regions` of the settings' text, in either way of writing a list; just the home region where there are none."""
+    import re
+
+    if not re.search(r"^regions:", text, re.MULTILINE):
+        return (home,)
+    name, end = r"[a-z][a-z0-9-]*", r"[ \t]*(?:#.*)?$"
+    flow = re.search(rf"^regions:[ \t]*\[[ \t]*({name}(?:[ \t]*,[ \t]*{name})*)[ \t]*\]{end}", text, re.MULTILINE)
+    block = re.search(rf"^regions:{end}((?:\n[ \t]*-[ \t]+{name}{end})+)", text, re.MULTILINE)
+    found = flow or block
+    return None if found is None else tuple(re.findall(rf"(?<![#\w-]){name}", re.sub(r"#.*", "", found.group(1))))
+
+
+def _names_of(playbook: Playbook) -> tuple[str, str, tuple[str, ...]]:
+    return playbook.app.project, playbook.app.region, playbook.app.every_region
 
 
 def _sqlite(place: Place) -> Vital:
@@ -200,14 +220,21 @@ def _sqlite(place: Place) -> Vital:
 
 def _modes(place: Place) -> list[Vital]:
     """Whether the keys can be read by their owner alone."""
-    keys = [path for path in (place.keys_file, *sorted((place.stores / "keys").glob("*.key"))) if path.is_file()]
+    places = [place.of(region) for region in place.regions or (place.region,)]
+    keys = [
+        path
+        for one in places
+        for path in (one.keys_file, *sorted((one.stores / "keys").glob("*.key")))
+        if path.is_file()
+    ]
     if not keys:
         return [Vital("keys", "note", "none yet", "they are made on first use")]
     open_ones = [path for path in keys if os.name == "posix" and path.stat().st_mode & 0o077]
     if open_ones:
         names = " ".join(str(path) for path in open_ones)
         return [Vital("keys", "bad", f"{len(open_ones)} can be read by others", f"run chmod 600 {names}")]
-    return [Vital("keys", "ok", f"{len(keys)} files, readable by their owner alone")]
+    regions = f" of {len(places)} regions" if len(places) > 1 else ""
+    return [Vital("keys", "ok", f"{len(keys)} files{regions}, readable by their owner alone")]
 
 
 def _training() -> Vital:

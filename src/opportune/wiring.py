@@ -50,7 +50,7 @@ def origin_of(project: str, region: str) -> str:
 
 @contextlib.contextmanager
 def writing(data: Path) -> Iterator[None]:
-    """Holds the one right to write to a data folder; InUse when another process has it.
+    """Holds the one right to write to a region's folder; InUse when another process has it.
 
     INVARIANT: customer state is cached in the writer's memory, so there is never a second writer.
     """
@@ -124,17 +124,27 @@ def latest_cards(shelf: FileShelf, models: tuple[str, ...]) -> list[Scorecard]:
     return [found[model] for model in models if model in found]
 
 
-def keyring(data: Path, extra: dict[str, Scopes] | None = None) -> tuple[Keyring, dict[str, str]]:
-    """The keys of a data folder, made on first use (file mode 0600), and what to print: name to key."""
+def keyring(
+    data: Path, extra: dict[str, Scopes] | None = None, region: str | None = None
+) -> tuple[Keyring, dict[str, str]]:
+    """The keys in a folder, made on first use (file mode 0600), and what to print: name to key.
+
+    New keys say which region they belong to, so that another region can tell where to send them.
+    """
     path = data / API_KEYS
     if not path.exists():
-        made = {"api_key": f"opp_{secrets.token_urlsafe(24)}", "write_key": f"wk_{secrets.token_urlsafe(18)}"}
+        made = {"api_key": new_key("opp", region, 24), "write_key": new_key("wk", region, 18)}
         data.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
             json.dump(made, file, indent=1)
     keys = [*keys_of(data), *(Named("key", key, scopes) for key, scopes in (extra or {}).items())]
     return ring_of(keys), {one.name: one.key for one in keys}
+
+
+def new_key(kind: str, region: str | None, size: int) -> str:
+    """A key of `size` random bytes, such as `opp_eu_…`; `opp_…` where no region is named."""
+    return "_".join((kind, *(() if region is None else (region,)), secrets.token_urlsafe(size)))
 
 
 def keys_of(data: Path) -> list[Named]:
@@ -145,13 +155,13 @@ def keys_of(data: Path) -> list[Named]:
         raise KeysError(f"`{data / API_KEYS}` cannot be used: {error}") from None
 
 
-def add_key(data: Path, name: str, scopes: Scopes) -> str:
+def add_key(data: Path, name: str, scopes: Scopes, region: str | None = None) -> str:
     """A new key with these scopes, kept in the file of keys; KeysError when the name is taken."""
-    keyring(data)
+    keyring(data, region=region)
     kept = json.loads((data / API_KEYS).read_text())
     if name in kept:
         raise KeysError(f"there is a key called `{name}` already: revoke it first, or choose another name")
-    kept[name] = {"key": f"opp_{secrets.token_urlsafe(24)}", "scopes": sorted(scopes)}
+    kept[name] = {"key": new_key("opp", region, 24), "scopes": sorted(scopes)}
     write_private(data / API_KEYS, json.dumps(kept, indent=1))
     return str(kept[name]["key"])
 

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
 from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, plural
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ def verify(
     vkey: Annotated[str | None, typer.Option("--vkey", help="The key that checks it, or a file of it.")] = None,
     pinned: Annotated[Path | None, typer.Option("--pinned", help="A checkpoint kept from earlier.")] = None,
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a published ledger with code that shares nothing with its writer; offline."""
@@ -34,7 +35,7 @@ def verify(
     recorded: int | None = None
     if folder is None or vkey is None:
         workbench = bench(ctx)
-        place = workbench.place(playbook)
+        place = workbench.place(playbook, in_region)
         with workbench.reading(place) as region:
             folder, vkey, recorded = place.ledger, region.ledger.vkey, region.records.leaf_count()
             if not (folder / "checkpoint").exists():
@@ -64,11 +65,12 @@ def prove(
     decision: Annotated[str, typer.Argument(metavar="ID", help="The decision's id.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the files; this one.")] = None,
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the proof that a decision is in the ledger, and how to check it offline."""
     workbench = bench(ctx)
-    with workbench.reading(workbench.place(playbook)) as region:
+    with workbench.reading(workbench.place(playbook, in_region)) as region:
         stored = region.records.decision(decision)
         if stored is None:
             raise Refusal(f"no decision has the id `{decision}`: `opportune decide` prints ids")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
 from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, note, plural, progress, table
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def decide(
     everyone: Annotated[bool, typer.Option("--all", help="Decide for every known customer.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write nothing.")] = False,
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Decide what to offer a customer at a moment, now; recorded unless it is a preview."""
@@ -40,7 +41,7 @@ def decide(
     if everyone == (customer is not None):
         raise Refusal("name one CUSTOMER, or say `--all`")
     workbench = bench(ctx)
-    place = workbench.place(playbook)
+    place = workbench.place(playbook, in_region)
     with (workbench.reading if preview else workbench.writing)(place) as region:
         if not preview:
             ensure_live(workbench, place, region, note)
@@ -58,6 +59,7 @@ def explain(
     ctx: typer.Context,
     decision: Annotated[str, typer.Argument(metavar="ID", help="The decision's id.")],
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one decision whole: words, steps, features, and why not each candidate."""
@@ -65,7 +67,7 @@ def explain(
     from opportune.views import decision_view
 
     workbench = bench(ctx)
-    with workbench.reading(workbench.place(playbook)) as region:
+    with workbench.reading(workbench.place(playbook, in_region)) as region:
         view = decision_view(region.records, region.ledger, region.pulse, region.releases.brain_of, decision)
         if view is None:
             raise Refusal(_no_decision(region, decision))
@@ -78,13 +80,14 @@ def replay(
     last: Annotated[int | None, typer.Option("--last", min=1, help="The newest so many instead.")] = None,
     release: Annotated[str | None, typer.Option("--release", help="Under another release.")] = None,
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Rebuild recorded decisions from what they saw and compare them with the record, byte for byte."""
     if (decision is None) == (last is None):
         raise Refusal("name one decision ID, or say `--last N`")
     workbench = bench(ctx)
-    with workbench.reading(workbench.place(playbook)) as region:
+    with workbench.reading(workbench.place(playbook, in_region)) as region:
         ids = [decision] if decision is not None else [one.id for one in region.records.decisions(last or 0)]
         if decision is not None and region.records.decision(decision) is None:
             raise Refusal(_no_decision(region, decision))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
 from opportune.doors.cli.output import FOUND_SOMETHING, emit
 from opportune.doors.cli.workbench import Vital
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FREE_BYTES_MIN = 1_000_000_000
 
 
-def doctor(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
+def doctor(ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False) -> None:
     """Look at python, stores, keys, disk, ledger and playbook; say what is not right and how to mend it."""
     workbench = bench(ctx)
     found = [Vital("python", "ok", platform.python_version()), _processors()]
@@ -32,7 +32,7 @@ def doctor(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = Fals
     else:
         found.append(Vital("playbook", "ok", f"`{playbook}` loads and compiles"))
     if (Path(playbook) / "opportune.yaml").is_file():
-        found += _stores(workbench, playbook)
+        found += _stores(workbench, playbook, in_region)
     data = [
         {"name": one.name, "status": one.status, "found": one.found, "fix": one.fix or None} for one in found
     ]
@@ -46,8 +46,8 @@ def doctor(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = Fals
         raise typer.Exit(FOUND_SOMETHING)
 
 
-def _stores(workbench: Workbench, playbook: Path) -> list[Vital]:
-    place = workbench.place(playbook)
+def _stores(workbench: Workbench, playbook: Path, in_region: str | None) -> list[Vital]:
+    place = workbench.place(playbook, in_region)
     found = [_disk(place), *workbench.vitals(place)]
     if not place.stores.exists():
         found.append(Vital("store", "note", "nothing is stored yet", "`opportune serve` or `ingest` begins"))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from opportune.doors.cli.deciding import named_release
-from opportune.doors.cli.options import HERE, AsJson, Playbook, Why, bench
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, Why, bench
 from opportune.doors.cli.output import emit, table
 
 
@@ -15,6 +15,7 @@ def release(
     ctx: typer.Context,
     note: Annotated[str, typer.Option("--note", help="What is new.")] = "",
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an immutable release of the playbook and its newest approved models; it is not live yet."""
@@ -22,7 +23,7 @@ def release(
 
     workbench = bench(ctx)
     loaded = workbench.load(playbook)
-    place = workbench.place(playbook)
+    place = workbench.place(playbook, in_region)
     with workbench.writing(place) as region:
         known = {one.hash for one in region.records.releases()}
         made, cards = release_of(workbench, place, region, loaded, note)
@@ -39,13 +40,14 @@ def promote(
     hash_: Annotated[str, typer.Argument(metavar="HASH", help="The release, or how its name begins.")],
     why: Why = "promoted by hand",
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a release the live one."""
     from opportune.doors.cli.live import actor
 
     workbench = bench(ctx)
-    with workbench.writing(workbench.place(playbook)) as region:
+    with workbench.writing(workbench.place(playbook, in_region)) as region:
         found = named_release(region, hash_)
         before = region.records.live()
         region.promote(found, actor(), why)
@@ -53,24 +55,30 @@ def promote(
 
 
 def rollback(
-    ctx: typer.Context, why: Why = "rolled back by hand", playbook: Playbook = HERE, as_json: AsJson = False
+    ctx: typer.Context,
+    why: Why = "rolled back by hand",
+    playbook: Playbook = HERE,
+    in_region: InRegion = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the release that was live before live again."""
     from opportune.doors.cli.live import actor
 
     workbench = bench(ctx)
-    with workbench.writing(workbench.place(playbook)) as region:
+    with workbench.writing(workbench.place(playbook, in_region)) as region:
         before = region.records.live()
         found = region.rollback(actor(), why)
     emit(as_json, {"live": found, "before": before}, f"{found} is live again, before it {before}")
 
 
-def releases(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
+def releases(
+    ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False
+) -> None:
     """List the releases, which one is live, and what was live when."""
     from opportune.core.signals import format_time
 
     workbench = bench(ctx)
-    with workbench.reading(workbench.place(playbook)) as region:
+    with workbench.reading(workbench.place(playbook, in_region)) as region:
         live, stored, history = region.records.live(), region.records.releases(), region.records.live_history()
     data = {
         "live": live,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from opportune.doors.cli.options import HERE, AsJson, Last, Playbook, bench
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Last, Playbook, bench
 from opportune.doors.cli.output import Refusal, emit, note, plural, table
 
 SAID = {"give": "consent.given", "withdraw": "consent.withdrawn", "refuse": "consent.refused"}
@@ -18,6 +18,7 @@ def ingest(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CloudEvents (NDJSON, JSON), or a folder.")],
     source: Annotated[str | None, typer.Option("--source", help="The source that maps a folder of tables.")] = None,
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Take signals in: CloudEvents files, or a folder of tables by a source of the playbook."""
@@ -28,7 +29,7 @@ def ingest(
         if not path.exists():
             raise Refusal(f"there is no file `{path}`: check the path")
     workbench = bench(ctx)
-    place = workbench.place(playbook)
+    place = workbench.place(playbook, in_region)
     folders = [path for path in files if path.is_dir()]
     if folders and (len(files) > 1):
         raise Refusal("a folder of tables is ingested by itself: give one FILE argument")
@@ -52,6 +53,7 @@ def consent(
     channel: Annotated[list[str] | None, typer.Option("--channel", help="Where; everywhere by default.")] = None,
     expires: Annotated[str | None, typer.Option("--expires", help="RFC 3339: how long a permission holds.")] = None,
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Record what a customer says about being contacted; it holds for every decision from now on."""
@@ -59,7 +61,7 @@ def consent(
     from opportune.doors.cli.live import ensure_live
 
     workbench = bench(ctx)
-    place = workbench.place(playbook)
+    place = workbench.place(playbook, in_region)
     with workbench.writing(place) as region:
         ensure_live(workbench, place, region, note)
         kind, _, value = customer.partition(":")
@@ -84,12 +86,18 @@ def consent(
     emit(as_json, {"customer": found, "consents": held}, f"recorded: {found} now has {listed}")
 
 
-def quarantine(ctx: typer.Context, last: Last = 20, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
+def quarantine(
+    ctx: typer.Context,
+    last: Last = 20,
+    playbook: Playbook = HERE,
+    in_region: InRegion = None,
+    as_json: AsJson = False,
+) -> None:
     """List the newest signals that were kept out, with the fields that are wrong."""
     from opportune.core.signals import format_time
 
     workbench = bench(ctx)
-    with workbench.reading(workbench.place(playbook)) as region:
+    with workbench.reading(workbench.place(playbook, in_region)) as region:
         found = region.records.quarantined(last)
         total = region.records.counts().get("quarantined", 0)
     data = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
 from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, note, plural, table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def train(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of the playbook.")],
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model on the region's own history and put its scorecard on the shelf."""
@@ -37,7 +38,7 @@ def train(
         raise Refusal(f"no model is called `{model}`; {hint}")
     spec = specs[model]
     views = compile_release(encode_manifest(loaded)).views
-    place = workbench.place(playbook)
+    place = workbench.place(playbook, in_region)
     with workbench.reading(place) as region:
         note(f"replaying {plural(region.records.counts().get('signals', 0), 'signal')}")
         decided = decided_assignments(region.records, spec, DECISIONS_MAX, loaded.app.holdout.share)
@@ -51,13 +52,13 @@ def train(
         raise typer.Exit(FOUND_SOMETHING)
 
 
-def models(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
+def models(ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False) -> None:
     """List the trained models on the shelf, and which one is live."""
     from opportune.core.models import card_hash
     from opportune.core.signals import format_time
 
     workbench = bench(ctx)
-    place = workbench.place(playbook)
+    place = workbench.place(playbook, in_region)
     live: set[str] = set()
     if place.stores.exists():
         with workbench.reading(place) as region:

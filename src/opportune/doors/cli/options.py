@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 Playbook = Annotated[
     Path, typer.Option("--playbook", "-p", metavar="DIR", help="The playbook's folder.", show_default=True)
 ]
+InRegion = Annotated[
+    str | None, typer.Option("--region", "-r", metavar="NAME", help="The region; the playbook's home region.")
+]
+"""For every command that opens a region: `in_region: InRegion = None`, `workbench.place(playbook, in_region)`."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Last = Annotated[int, typer.Option("--last", min=1, max=1_000_000, help="How many of the newest.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the ledger.")]

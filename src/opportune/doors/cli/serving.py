@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
 from opportune.doors.cli.output import Refusal, emit, note
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def serve(
     workers: Annotated[int, typer.Option("--workers", help="Only 1 in this version.")] = 1,
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Listen beyond this machine.")] = False,
     playbook: Playbook = HERE,
+    in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve the API and the console until SIGTERM or Ctrl-C."""
@@ -38,7 +39,7 @@ def serve(
     if not allow_remote and not is_loopback(host):
         raise Refusal(f"`--host {host}` is open to other machines: say `--allow-remote` if you mean it")
     workbench = bench(ctx)
-    place = workbench.place(playbook)
+    place = workbench.place(playbook, in_region)
 
     from opportune.doors.cli.live import ensure_live
     from opportune.doors.cli.server import Server, listen
@@ -68,6 +69,7 @@ def is_loopback(host: str) -> bool:
 
 def _banner(server: Server, place: Place, release: str, as_json: bool) -> None:
     data = {"url": server.url, "console": server.link(), "keys": str(place.keys_file), "release": release}
+    data["region"] = place.region
     lines = [
         f"  serving   {server.url}  ({place.project}, region {place.region}, release {release})",
         f"  console   {data['console']}  (one-time sign-in link)",

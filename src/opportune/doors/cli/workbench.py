@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """A playbook folder and where its state lives: `stores` is the region's folder in `data`."""
+    """A playbook folder and where the state of one region lives: `stores` is the region's folder in `data`.
+
+    `home` is where customers live when nothing else is said, `regions` all there are (empty: only this one).
+    """
 
     folder: Path
     data: Path
     project: str
     region: str
+    home: str = ""
+    regions: tuple[str, ...] = ()
+
+    def of(self, region: str) -> Place:
+        """The same playbook, another region."""
+        return replace(self, region=region)
 
     @property
     def stores(self) -> Path:
@@ -35,7 +44,8 @@ class Place:
 
     @property
     def keys_file(self) -> Path:
-        return self.data / "api_keys.json"
+        """The home region's keys lie where they always did; every other region has its own beside its stores."""
+        return (self.data if self.region == (self.home or self.region) else self.stores) / "api_keys.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,8 @@ class Workbench(Protocol):
     def examine(self, folder: Path) -> tuple[Playbook | None, list[Trouble]]:
         """The playbook, when it loads, and everything that is wrong with it, compiled whole."""
 
-    def place(self, folder: Path) -> Place: ...
+    def place(self, folder: Path, region: str | None = None) -> Place:
+        """Where a region lives, the home region when none is named; Refusal when the playbook has no such region."""
 
     def writing(self, place: Place) -> AbstractContextManager[Region]:
         """The region, to write to: holds the one right to, publishes the ledger and closes at the end."""
