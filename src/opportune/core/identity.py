@@ -26,6 +26,7 @@ from opportune.core.customers import (
     consent_holding,
     consent_key,
     consent_parts,
+    outranks,
 )
 from opportune.core.features import EntityFeatures
 
@@ -34,6 +35,8 @@ LINKED_MAX: Final = 5
 LINKED_SIGNALS_MAX: Final = 20_000
 """Two records that both have more signals than this are never merged on the way of a signal: a person does it."""
 CONTACTS_KEPT_MAX: Final = 256
+PHONE_DIGITS_MIN: Final = 6
+"""A shorter number is a service's or a typing error, not a person's."""
 
 _LOCAL = re.compile(r"[^\s@<>()\[\],;:\"\\\x00-\x1f\x7f]{1,64}")
 _DOMAIN = re.compile(r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
@@ -111,24 +114,27 @@ def merged(kept: Person, other: Person, at_ms: int, features: EntityFeatures | N
 def merged_consents(
     one: Mapping[str, Consent], other: Mapping[str, Consent], at_ms: int
 ) -> dict[str, Consent]:
-    """What holds for both: per purpose and channel a refusal, withdrawal or expiry of either beats a permission of
-    the other, whoever spoke last.
+    """What holds for both: per purpose, channel and controller a refusal, withdrawal or expiry of either beats a
+    permission of the other, whoever spoke last.
 
-    A permission stays one when the other record permits too, or never said a word that covers it. A refusal that one
-    record gets from the other counts as said at the merge (`at_ms`): only a word said afterwards lifts it.
+    A permission stays one when the other record permits too, or never said a word that covers it. Where one refused
+    what the other permitted, the refusal counts as said at the merge (`at_ms`): only a word said afterwards lifts it.
     """
     found: dict[str, Consent] = {}
-    for purpose, channel, controller in _said_of((*one, *other)):
-        mine, theirs = (_covering(consents, purpose, channel, controller) for consents in (one, other))
-        consent = _stricter(mine, theirs)
-        if consent is None:
+    said = {*one, *other}
+    # Words of a purpose for all channels, and of a channel for everything, meet where nobody spoke: look there too.
+    for purpose, channel, controller in sorted(_meetings(said), key=_broad_first):
+        key = consent_key(purpose, channel, controller)
+        mine, theirs = (consent_holding(each, purpose, channel, controller) for each in (one, other))
+        word = _stricter(None if mine is None else mine[1], None if theirs is None else theirs[1], at_ms)
+        if word is None:
             continue
-        permitted = any(word is not None and word.status == "given" for word in (mine, theirs))
-        # A refusal for all channels that nobody contradicts keeps its date: a permission for one may be newer.
-        if consent.status != "given" and mine != theirs and (permitted or channel != ANY_CHANNEL):
-            consent = msgspec.structs.replace(consent, at_ms=max(consent.at_ms, at_ms, *_times(mine, theirs)))
-        found[consent_key(purpose, channel, controller)] = consent
-    return _outlasting(found)
+        broader = consent_holding(found, purpose, channel, controller)
+        if broader is not None and word.status != "given" and broader[1].at_ms > word.at_ms:
+            word = msgspec.structs.replace(word, at_ms=broader[1].at_ms)
+        if key in said or broader is None or _differ(broader[1], word):
+            found[key] = word
+    return found
 
 
 def merged_contacts(one: tuple[Contact, ...], other: tuple[Contact, ...]) -> tuple[Contact, ...]:
@@ -192,7 +198,8 @@ def _phone(text: str, region: str | None) -> str | None:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
-    if not phonenumbers.is_possible_number(number) or number.extension:
+    digits = len(str(number.national_number or ""))
+    if digits < PHONE_DIGITS_MIN or number.extension or not phonenumbers.is_possible_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
@@ -205,39 +212,43 @@ def _said_of(keys: Iterable[str]) -> list[tuple[str, str, str]]:
     return sorted(found | {(purpose, *where) for purpose in purposes for where in everything})
 
 
-def _covering(consents: Mapping[str, Consent], purpose: str, channel: str, controller: str) -> Consent | None:
-    """The word of a record that holds for a channel: the latest, at one instant the stricter."""
-    found = consent_holding(consents, purpose, channel, controller)
-    return None if found is None else found[1]
+def _meetings(keys: Iterable[str]) -> set[tuple[str, str, str]]:
+    """Every (purpose, channel, controller) of which some word of these keys may hold something else than of others."""
+    parts = [consent_parts(key) for key in keys]
+    found = set()
+    for controller in {part[2] for part in parts}:
+        purposes = {part[0] for part in parts if part[2] == controller}
+        channels = {part[1] for part in parts if part[2] == controller}
+        found |= {
+            (purpose, channel, controller)
+            for purpose in {EVERYTHING, *purposes}
+            for channel in {ANY_CHANNEL, *channels}
+        }
+    return found
 
 
-def _stricter(one: Consent | None, other: Consent | None) -> Consent | None:
+def _broad_first(meeting: tuple[str, str, str]) -> tuple[int, tuple[str, str, str]]:
+    return (meeting[0] != EVERYTHING) + (meeting[1] != ANY_CHANNEL), meeting
+
+
+def _stricter(one: Consent | None, other: Consent | None, at_ms: int) -> Consent | None:
     """The word that holds for both; the same whichever way round they are given."""
     if one is None or other is None:
         return one or other
+    replace = msgspec.structs.replace
     if (one.status == "given") != (other.status == "given"):
-        return other if one.status == "given" else one
-    latest = max(one, other, key=lambda word: (word.at_ms, msgspec.json.encode(word)))
+        refusal = other if one.status == "given" else one
+        status = "refused" if refusal.status == "unknown" else refusal.status
+        return replace(refusal, status=status, at_ms=max(one.at_ms, other.at_ms, at_ms))
+    latest = one if outranks(one, other) else other
     if one.status != "given":
         return latest
     ends = [word.expires_ms for word in (one, other) if word.expires_ms is not None]
-    return msgspec.structs.replace(latest, expires_ms=min(ends, default=None))
+    return replace(latest, expires_ms=min(ends, default=None))
 
 
-def _times(*words: Consent | None) -> list[int]:
-    return [word.at_ms for word in words if word is not None]
-
-
-def _outlasting(consents: dict[str, Consent]) -> dict[str, Consent]:
-    """The same words, where a refusal for one channel is not older than the permission for all beside it."""
-    for key, consent in consents.items():
-        purpose, _, controller = consent_parts(key)
-        everywhere = consents.get(consent_key(purpose, ANY_CHANNEL, controller))
-        if everywhere is None or everywhere.status != "given":
-            continue
-        if consent.status != "given" and consent.at_ms < everywhere.at_ms:
-            consents[key] = msgspec.structs.replace(consent, at_ms=everywhere.at_ms)
-    return consents
+def _differ(one: Consent, other: Consent) -> bool:
+    return (one.status, one.expires_ms) != (other.status, other.expires_ms)
 
 
 def _described(kept: Person, other: Person) -> tuple[dict[str, Any], dict[str, Origin]]:
