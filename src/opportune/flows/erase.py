@@ -237,6 +237,8 @@ def _removed(region: Region, begun: Begun, about: _About) -> tuple[dict[str, int
     # 6. destroy
     destroyed = region.vault.destroy([person_subject(one) for one in begun.ids])
     # 7. scrub
+    records.scrub()
+    # INVARIANT: an erasure is finished only when the files are empty of it; then of the token as well.
     records.run(lambda tx: _finished(region, tx, begun))
     records.scrub()
     region.ledger.publish()
