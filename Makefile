@@ -39,6 +39,7 @@ clean:
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.decide
+	$(BIN)/python -m benchmarks.ingest
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or torture" --durations=10

@@ -45,7 +45,7 @@ def events(mark: str) -> Iterator[bytes]:
         if kind == 0:
             rest = f'"type":"seats.counted","data":{{"used":{number % 40},"seats":40}}}}'
         elif kind < 3:
-            rest = '"type":"page.viewed","data":{"page":"/pricing/compare-plans"}}'
+            rest = '"type":"page.viewed","data":{"name":"pricing"}}'
         else:
             rest = f'"type":"usage.recorded","data":{{"feature":"boards","count":{1 + number % 9}}}}}'
         yield (head + rest).encode()
