@@ -242,14 +242,14 @@ def test_reading_about_whoever_was_erased_writes_nothing(region: Region) -> None
 def test_a_decision_under_way_is_not_written_after_the_erasure(region: Region) -> None:
     who = lived(region)
     made = region.decide
-    person, account = made._who(small.question(who))
+    named, person, account = made._who(small.question(who))
     done(region)
     brain = region.releases.brain()
     asked = Asked(who, "limit", ("in_app",))
     probe = LiveProbe(region.clock, 0, 10_000, True)
     late = made._make(brain, asked, person, account, region.clock.new_id(), probe)
     with pytest.raises(QuestionError):
-        region.records.run(lambda tx: made._record(tx, brain, asked, late, None, probe))  # type: ignore[arg-type]
+        region.records.run(lambda tx: made._record(tx, brain, asked, named, late, None, probe))  # type: ignore[arg-type]
     assert region.records.decisions(5, customer=who) == []
 
 

@@ -20,6 +20,7 @@ from opportune.core.ledger import commitment, entry
 from opportune.core.outcomes import CONTACT_STATE, OutcomeError, OutcomePost
 from opportune.core.releases import Release
 from opportune.core.signals import Signal, content_hash, parse_time_ms
+from opportune.flows.identify import customer_named, lives_on, same_customer
 from opportune.flows.ingest import write_signal
 from opportune.ports import Clock, Records, StoredDecision, StoredOutcome, Transaction, Vault
 
@@ -59,11 +60,12 @@ class Act(msgspec.Struct, frozen=True):
     def take(self, tx: Transaction, release: Release, post: OutcomePost, now_ms: int) -> OutcomeReceipt:
         """Steps 1 to 5 for one outcome, inside somebody's unit of work. Raises OutcomeError."""
         # 1. find
-        decision = _decision_of(tx, post)
-        customer = decision.customer if decision is not None else str(post.customer)
+        decision = _decision_of(tx, self.vault, post)
+        named = str(post.customer)
+        customer = decision.customer if decision is not None else customer_named(tx, self.vault, named)
         _check_offered(decision, post)
-        person = tx.person(customer)
-        if person is None:
+        person = None if customer is None else lives_on(tx.person, customer)
+        if customer is None or person is None:
             message = "no signal has named this customer yet: send one first, or check the id"
             raise OutcomeError("unknown_customer", "customer", message)
         # 2. the same twice is one
@@ -76,7 +78,8 @@ class Act(msgspec.Struct, frozen=True):
         at_ms = _at_ms(post, now_ms)
         offer = post.offer or (None if decision is None else decision.offer)
         outcome = StoredOutcome(
-            id=id_, at_ms=at_ms, kind=post.kind, customer=customer, unit=person.account or person.id,
+            id=id_, at_ms=at_ms, kind=post.kind, customer=customer,
+            unit=(person.account or person.id) if decision is None else decision.unit,
             decision=post.decision, offer=offer, amount=post.amount, detail=post.reason,
         )
         # 3. move the contact
@@ -106,7 +109,7 @@ class Act(msgspec.Struct, frozen=True):
             data.update(decision=decision.id, channel=decision.channel or "")
         if outcome.detail is not None:
             data["reason"] = outcome.detail
-        person = tx.person(outcome.customer)
+        person = lives_on(tx.person, outcome.customer)
         account = None if person is None else person.account
         signal = Signal(
             SOURCE, f"outcome-{outcome.id}", type_, max(versions), outcome.at_ms, now_ms, outcome.customer,
@@ -133,13 +136,15 @@ class Act(msgspec.Struct, frozen=True):
         )
 
 
-def _decision_of(tx: Transaction, post: OutcomePost) -> StoredDecision | None:
+def _decision_of(tx: Transaction, vault: Vault, post: OutcomePost) -> StoredDecision | None:
     if post.decision is None:
         return None
     decision = tx.decision(post.decision)
     if decision is None:
         raise OutcomeError("unknown_decision", "decision", f"no decision has the id `{post.decision}`")
-    if post.customer is not None and post.customer != decision.customer:
+    if post.customer not in (None, decision.customer) and not same_customer(
+        tx, vault, str(post.customer), decision.customer
+    ):
         raise OutcomeError("wrong_customer", "customer", "this decision was made for another customer")
     if post.offer is not None and post.offer != decision.offer:
         raise OutcomeError("wrong_offer", "offer", f"this decision did not offer `{post.offer}`")
@@ -177,7 +182,7 @@ def move_contact(tx: Transaction, decision: StoredDecision, state: ContactState)
     if decision.disposition != "offered":
         return
     replace = msgspec.structs.replace
-    person = tx.person(decision.customer)
+    person = lives_on(tx.person, decision.customer)
     if person is not None:
         contacts = with_state(person.contacts, decision.id, state)
         if contacts != person.contacts:

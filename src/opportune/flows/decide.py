@@ -37,6 +37,7 @@ from opportune.core.decisions.records import (
 from opportune.core.decisions.snapshot import see
 from opportune.core.ledger import commitment, entry
 from opportune.flows.admission import Gate
+from opportune.flows.identify import customer_by_email, customer_named, lives_on
 from opportune.ports import Action, Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
 
 FALLBACK_RESERVE_US = 2_000
@@ -148,15 +149,15 @@ class Decide(msgspec.Struct, frozen=True):
         Should the record become durable after all, what it reserved runs out with its grant: nobody has it.
         """
         brain = self.brain()
-        return unrecorded_answer(brain.release, question.moment, question.customer.id or "")
+        return unrecorded_answer(brain.release, question.moment, question.customer.id or "", brain.app.region)
 
     def preview(self, question: Question) -> Answer:
         """The answer that would be given now; writes nothing, reserves nothing, counts nowhere."""
         start_us = self.clock.tick_us()
         brain = self.brain()
         moment, channels = check_question(brain, question)
-        person, account = self._who(question)
-        asked = _asked(brain, question, moment, channels, person)
+        named, person, account = self._who(question)
+        asked = _asked(brain, question, moment, channels, named, person)
         probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted=True)
         made = self._make(brain, asked, person, account, self.clock.new_id(), probe)
         return answer_of(brain, made.record, preview=True)
@@ -171,8 +172,8 @@ class Decide(msgspec.Struct, frozen=True):
         admitted: bool,
         done: Done,
     ) -> None:
-        person, account = self._who(question)
-        asked = _asked(brain, question, moment, channels, person)
+        named, person, account = self._who(question)
+        asked = _asked(brain, question, moment, channels, named, person)
         probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted)
         decision_id = self.clock.new_id()
         made = self._make(brain, asked, person, account, decision_id, probe)
@@ -180,7 +181,7 @@ class Decide(msgspec.Struct, frozen=True):
         submitted_us = self.clock.tick_us()
 
         def work(tx: Transaction) -> Answer:
-            return self._record(tx, brain, asked, made, answer, probe)
+            return self._record(tx, brain, asked, named, made, answer, probe)
 
         def recorded(outcome: Answer | BaseException) -> None:
             if admitted:
@@ -197,16 +198,21 @@ class Decide(msgspec.Struct, frozen=True):
 
         self.records.submit(work, recorded)
 
-    def _who(self, question: Question) -> tuple[Person, Account | None]:
-        customer = question.customer.id
-        if customer is None:
-            assert question.customer.email is not None
-            customer = self.records.customer_by(self.vault.identifier("email", question.customer.email))
-        person = None if customer is None else self.records.person(customer)
-        if person is None:
+    def _who(self, question: Question) -> tuple[str, Person, Account | None]:
+        """(the id that was meant, the customer it leads to through merges, the account)."""
+        who, records = question.customer, self.records
+        named = who.id
+        person = None if named is None else records.person(named)
+        if person is None or person.merged_into is not None:
+            if who.id is not None:
+                named = customer_named(records, self.vault, who.id)
+            elif who.email is not None:
+                named = customer_by_email(records, self.vault, who.email)
+            person = None if named is None else lives_on(records.person, named)
+        if named is None or person is None:
             raise _unknown_customer()
-        account = None if person.account is None else self.records.account(person.account)
-        return person, account
+        account = None if person.account is None else records.account(person.account)
+        return named, person, account
 
     def _make(
         self, brain: Brain, asked: Asked, person: Person, account: Account | None, id_: str, probe: LiveProbe
@@ -243,19 +249,23 @@ class Decide(msgspec.Struct, frozen=True):
             watch = RecordedProbe(tuple(probe.faults))
 
     def _record(
-        self, tx: Transaction, brain: Brain, asked: Asked, made: Made, answer: Answer, probe: LiveProbe
+        self, tx: Transaction, brain: Brain, asked: Asked, named: str, made: Made, answer: Answer, probe: LiveProbe
     ) -> Answer:
         # 7. record
         if asked.key is not None and (known := tx.decision_by_key(asked.key)) is not None:
             return self._again(asked, known)
-        person = tx.person(asked.customer)
+        person = tx.person(named)
+        if person is not None and person.merged_into is not None:
+            person = lives_on(tx.person, named)
         if person is None:
             # Erased since the snapshot: nothing is decided about them, and nothing written.
             raise _unknown_customer()
         account = None if person.account is None else tx.account(person.account)
         guards = (person.guard, 0 if account is None else account.guard)
-        if guards != made.guards:
-            # INVARIANT: consent and limits hold at the commit, not only at the snapshot.
+        if guards != made.guards or person.id != asked.customer:
+            # INVARIANT: consent and limits hold at the commit, not only at the snapshot; also for whoever was merged
+            # meanwhile, or is two again.
+            asked = msgspec.structs.replace(asked, customer=person.id)
             again = LiveProbe(self.clock, probe.start_us, asked.budget_ms, admitted=not _was_shed(made))
             made = self._make(brain, asked, person, account, made.record.id, again)
             answer = answer_of(brain, made.record, self.vault.sign)
@@ -265,7 +275,8 @@ class Decide(msgspec.Struct, frozen=True):
 
     def _again(self, asked: Asked, known: StoredDecision) -> Answer:
         record = decode_record(known.record)
-        if record.asked != asked:
+        # The key names the customer as the caller does: they may have been merged since.
+        if msgspec.structs.replace(record.asked, customer=asked.customer) != asked:
             message = "this `idempotency_key` was used for another question: use a new one"
             raise QuestionError("idempotency_conflict", "idempotency_key", message)
         return answer_of(self.brain_of(record.release), record, self.vault.sign)
@@ -325,7 +336,9 @@ class Decide(msgspec.Struct, frozen=True):
             )
 
 
-def _asked(brain: Brain, question: Question, moment: Moment, channels: tuple[str, ...], person: Person) -> Asked:
+def _asked(
+    brain: Brain, question: Question, moment: Moment, channels: tuple[str, ...], named: str, person: Person
+) -> Asked:
     key = question.idempotency_key
     return Asked(
         customer=person.id,
@@ -333,7 +346,7 @@ def _asked(brain: Brain, question: Question, moment: Moment, channels: tuple[str
         channels=channels,
         context=question.context,
         budget_ms=question.budget_ms or moment.budget_ms,
-        key=None if key is None else f"{person.id}/{key}",
+        key=None if key is None else f"{named}/{key}",
         refused=brain.app.privacy.gpc_purposes if question.gpc else (),
     )
 
