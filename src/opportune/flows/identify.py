@@ -74,6 +74,12 @@ def customer_by_email(people: People, vault: Vault, email: str) -> str | None:
     return None if text is None else customer_named(people, vault, text)
 
 
+def same_customer(people: People, vault: Vault, text: str, customer: str) -> bool:
+    """Does this name lead to this customer, through merges?"""
+    named = customer_named(people, vault, text)
+    return named is not None and _same(people, named, customer)
+
+
 def customer_id(vault: Vault, subject: str) -> str:
     """The id a subject is kept under: itself, or a pseudonym when it is an e-mail address or a phone number."""
     named = identifier_in(subject)
@@ -329,8 +335,8 @@ def _point(
             tx.put_identifier(one.hash, one.kind, customer)
 
 
-def _same(tx: Transaction, one: str, other: str) -> bool:
-    first, second = lives_on(tx.person, one), lives_on(tx.person, other)
+def _same(people: People, one: str, other: str) -> bool:
+    first, second = lives_on(people.person, one), lives_on(people.person, other)
     return first is not None and second is not None and first.id == second.id
 
 
