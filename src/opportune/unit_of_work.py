@@ -278,6 +278,9 @@ class Group(Transaction):
             self.changes.claims.put((rule, value), holder)
         return known or holder
 
+    def claimed(self, rule: str, value: bytes) -> str | None:
+        return self.changes.claims.get((rule, value))
+
     def suppressed(self, identifier: bytes) -> bool:
         return self.changes.suppressed.get(identifier) is not None
 

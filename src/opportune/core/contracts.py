@@ -1,16 +1,20 @@
-"""Compiles signal contracts: JSON Schema 2020-12 to a validator, and to the types expressions see."""
+"""Compiles signal contracts: JSON Schema 2020-12 to a validator, with quality rules, upcasters and field classes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema_rs
+import msgspec
 
-from opportune.core.schemas import json_type
-from opportune.core.signals import CompiledContract, SignalContract
+from opportune.core.compatibility import version_problems
+from opportune.core.quality import compile_rules, rule_problems
+from opportune.core.schemas import json_type, nested, properties_of, way_to
+from opportune.core.signals import CompiledContract, FieldClass, SignalContract
+from opportune.core.upcasts import ContractProblem, onward_of, upcast_problems
 from opportune.core.wording import closest, dotted, listed, quoted
 
 PROBLEM_COUNT_MAX = 5
@@ -28,8 +32,131 @@ _WORDS = {
 _FIELD_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_.$-]{0,63}")
 
 
+CLASSES: tuple[FieldClass, ...] = get_args(FieldClass)
+"""From the least careful to the most."""
+
+
+class ContractError(ValueError):
+    """A contract that cannot be used: `place` leads to the field in its document."""
+
+    def __init__(self, contract: SignalContract, problem: ContractProblem) -> None:
+        hint = f"; did you mean `{problem.nearest}`?" if problem.nearest else ""
+        super().__init__(f"schema `{contract.signal}` version {contract.version}: {problem.message}{hint}")
+        self.contract = contract
+        self.problem = problem
+
+
+def compile_contracts(
+    contracts: Sequence[SignalContract], compiled: Callable[[SignalContract], CompiledContract] | None = None
+) -> dict[tuple[str, int], CompiledContract]:
+    """The registry of a release, by type and version; ContractError names the first thing that is wrong.
+
+    `compiled` compiles one contract by itself, `compile_contract` when none is given.
+    """
+    compiled = compiled or compile_contract
+    for contract in contracts:
+        for problem in contract_problems(contract, contracts):
+            raise ContractError(contract, problem)
+    found: dict[tuple[str, int], CompiledContract] = {}
+    for contract in contracts:
+        versions = [one for one in contracts if one.signal == contract.signal]
+        onward = onward_of(contract, versions)
+        found[contract.signal, contract.version] = msgspec.structs.replace(compiled(contract), onward=onward)
+    return found
+
+
+def contract_problems(
+    contract: SignalContract, contracts: Sequence[SignalContract]
+) -> Iterator[ContractProblem]:
+    """Everything wrong with a contract: its schema, classes, rules, upcasters, and how it fits its other versions."""
+    broken = False
+    for path, message, nearest in schema_problems(contract.schema):
+        broken = True
+        yield ContractProblem(("schema", *path), message, nearest)
+    if broken:
+        return
+    yield from _class_problems(contract.schema, ("schema",))
+    yield from _identifier_problems(contract)
+    yield from rule_problems(contract)
+    versions = [one for one in contracts if one.signal == contract.signal]
+    if len(versions) < 2 and not contract.upcast:
+        return
+    found = list(upcast_problems(contract, versions))
+    yield from found
+    if not found and not any(schema_problems(one.schema) for one in versions):
+        yield from version_problems(contract, versions)
+
+
+def field_class(compiled: CompiledContract | SignalContract, path: str) -> FieldClass:
+    """How carefully a field of `data` (`role`, `lines[].sku`) is handled.
+
+    Its own `class`, else that of what surrounds it, else the contract's. A field nobody declared is personal; an
+    identifier is personal at least.
+    """
+    contract = compiled.contract if isinstance(compiled, CompiledContract) else compiled
+    way = way_to(contract.schema, path)
+    if way is None:
+        return _most_careful(("personal", contract.class_))
+    own = next((one["class"] for one in reversed(way) if one.get("class") in CLASSES), contract.class_)
+    return _most_careful((own, "personal")) if path in contract.identifiers else own
+
+
+def field_purposes(compiled: CompiledContract | SignalContract, path: str) -> frozenset[str] | None:
+    """What a field of `data` may be used for; None for every purpose. An empty path asks for the signal itself.
+
+    Its own `purposes`, else those of what surrounds it, else the contract's; whoever reads an object reads all that
+    is declared inside it.
+    """
+    contract = compiled.contract if isinstance(compiled, CompiledContract) else compiled
+    whole = frozenset(contract.purposes) or None
+    way = way_to(contract.schema, path) if path else None
+    if way is None:
+        return whole
+    own = next((frozenset(one["purposes"]) for one in reversed(way) if one.get("purposes")), whole)
+    for inner in nested(way[-1], contract.schema):
+        if inner.get("purposes"):
+            said = frozenset(inner["purposes"])
+            own = said if own is None else own & said
+    return own
+
+
+def _most_careful(classes: Sequence[FieldClass]) -> FieldClass:
+    return max(classes, key=CLASSES.index)
+
+
+def _class_problems(schema: object, path: tuple[str | int, ...]) -> Iterator[ContractProblem]:
+    """`class` and `purposes` that say nothing known, in a schema and the fields and items inside it."""
+    if not isinstance(schema, Mapping):
+        return
+    if "class" in schema and schema["class"] not in CLASSES:
+        message = f"{quoted(schema['class'])} is no class of data: use {listed(CLASSES)}"
+        yield ContractProblem((*path, "class"), message, closest(str(schema["class"]), CLASSES))
+    purposes = schema.get("purposes", ("any",))
+    named = isinstance(purposes, list | tuple) and all(isinstance(one, str) and one.strip() for one in purposes)
+    if not named or not purposes:
+        message = "`purposes` must be a list of purposes such as `[service]`; leave it out for the contract's own"
+        yield ContractProblem((*path, "purposes"), message, on_key=True)
+    for collection in ("properties", "$defs", "definitions"):
+        inside = schema.get(collection)
+        if isinstance(inside, Mapping):
+            for name, inner in inside.items():
+                yield from _class_problems(inner, (*path, collection, name))
+    yield from _class_problems(schema.get("items"), (*path, "items"))
+
+
+def _identifier_problems(contract: SignalContract) -> Iterator[ContractProblem]:
+    properties = properties_of(contract.schema)
+    for name in contract.identifiers:
+        if name not in properties:
+            nearest = closest(name, properties)
+            message = f"unknown property {quoted(name)}"
+            if nearest is None:
+                message += f": the schema has {listed(sorted(properties))}" if properties else ": it has none"
+            yield ContractProblem(("identifiers", name), message, nearest, on_key=True)
+
+
 def compile_contract(contract: SignalContract) -> CompiledContract:
-    """The contract with its validator; ValueError when its schema is not valid JSON Schema 2020-12.
+    """The contract with its validator and rules, by itself; ValueError when its schema is not JSON Schema 2020-12.
 
     The validator yields (path such as `.count`, message) at most PROBLEM_COUNT_MAX times. Messages say what was
     expected; of the value they show its type, or a number or enum value cut short, never other text.
@@ -46,7 +173,7 @@ def compile_contract(contract: SignalContract) -> CompiledContract:
         for error in islice(validator.iter_errors(data), PROBLEM_COUNT_MAX):
             yield _path(error), _message(error, personal)
 
-    return CompiledContract(contract, validate)
+    return CompiledContract(contract, validate, compile_rules(contract))
 
 
 def schema_problems(schema: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str, str | None]]:

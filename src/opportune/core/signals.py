@@ -126,11 +126,31 @@ Validator = Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
 """Compiled schema: yields (field path, what is wrong) for each violation."""
 
 
+class CompiledRule(msgspec.Struct, frozen=True):
+    """A quality rule made ready: `paths` are its fields as names on the way, `within_ms` its duration."""
+
+    rule: QualityRule
+    paths: tuple[tuple[str, ...], ...]
+    within_ms: int = 0
+
+
+class Onward(msgspec.Struct, frozen=True):
+    """How data of one version becomes data of a newer one: the data it makes, and what could not be worked out."""
+
+    version: int
+    upcast: Callable[[Mapping[str, Any]], tuple[dict[str, Any], tuple[Problem, ...]]]
+
+
 class CompiledContract(msgspec.Struct, frozen=True):
-    """A contract with its schema compiled; made once per release."""
+    """A contract with its schema and rules compiled; made once per release.
+
+    `onward` is how its data goes on to a newer version; without it the data is kept as this version's.
+    """
 
     contract: SignalContract
     validate: Validator
+    rules: tuple[CompiledRule, ...] = ()
+    onward: Onward | None = None
 
 
 class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -154,11 +174,15 @@ class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """Either a signal or the problems that keep it out; `said_ms` is the time as sent, 0 when none was."""
+    """Either a signal or the problems that keep it out; `said_ms` is the time as sent, 0 when none was.
+
+    `sent` is the signal in the version it was sent in, where an upcaster made it a newer one's.
+    """
 
     signal: Signal | None
     problems: tuple[Problem, ...] = ()
     said_ms: int = 0
+    sent: Signal | None = None
 
 
 def parse_time_ms(text: str) -> int:
@@ -197,7 +221,7 @@ def check(
     known = type_ and not draft.problems
     contract = _contract(type_, draft.version, contracts, problems) if known else None
     if contract is not None:
-        _about(contract.contract, customer, account, problems)
+        _about(contract.contract, customer, account, data or {}, problems)
         if data is not None and not problems:
             problems.extend(
                 Problem("schema", f"data{path}", message) for path, message in contract.validate(data)
@@ -205,7 +229,45 @@ def check(
     if problems or contract is None or data is None:
         return Checked(None, tuple(problems))
     version = contract.contract.version
-    return Checked(Signal(source, id_, type_, version, at_ms, received_ms, customer, account, data), (), said_ms)
+    signal = Signal(source, id_, type_, version, at_ms, received_ms, customer, account, data)
+    if contract.onward is None:
+        return Checked(signal, (), said_ms)
+    newer = _upcast(signal, contracts, problems)
+    return Checked(None, tuple(problems)) if problems else Checked(newer, (), said_ms, signal)
+
+
+def upcast(signal: Signal, contracts: Mapping[tuple[str, int], CompiledContract]) -> Signal:
+    """The signal as the newest version its upcasters lead to; what cannot be worked out is left out.
+
+    For signals read back from the log, which were checked when they came.
+    """
+    contract = contracts.get((signal.type, signal.version))
+    while contract is not None and contract.onward is not None:
+        data, _ = contract.onward.upcast(signal.data)
+        signal = msgspec.structs.replace(signal, version=contract.onward.version, data=data)
+        contract = contracts.get((signal.type, signal.version))
+    return signal
+
+
+def _upcast(
+    signal: Signal, contracts: Mapping[tuple[str, int], CompiledContract], problems: list[Problem]
+) -> Signal:
+    """As `upcast`, held against the contract of each version on the way."""
+    contract = contracts[signal.type, signal.version]
+    while contract.onward is not None:
+        onward, before = contract.onward, signal.version
+        data, found = onward.upcast(signal.data)
+        contract = contracts[signal.type, onward.version]
+        signal = msgspec.structs.replace(signal, version=onward.version, data=data)
+        problems.extend(found)
+        problems.extend(
+            Problem("upcast", f"data{path}", f"{message} (made from version {before} by `upcast`)")
+            for path, message in contract.validate(data)
+        )
+        _about(contract.contract, signal.customer, signal.account, data, problems)
+        if problems:
+            break
+    return signal
 
 
 def content_hash(signal: Signal, said_ms: int | None = None) -> bytes:
@@ -315,13 +377,21 @@ def _contract(
 
 
 def _about(
-    contract: SignalContract, customer: str | None, account: str | None, problems: list[Problem]
+    contract: SignalContract,
+    customer: str | None,
+    account: str | None,
+    data: Mapping[str, Any],
+    problems: list[Problem],
 ) -> None:
-    if contract.about in ("person", "both") and customer is None:
-        problems.append(Problem("missing", "subject", f"`{contract.signal}` must name its customer in `subject`"))
+    """An identifier in the data names the customer as well as the envelope does."""
+    known = customer is not None or any(data.get(field) for field in contract.identifiers)
+    if contract.about in ("person", "both") and not known:
+        fields = "".join(f", or send `data.{field}`" for field in contract.identifiers)
+        message = f"`{contract.signal}` must name its customer in `subject`{fields}"
+        problems.append(Problem("missing", "subject", message))
     if contract.about in ("account", "both") and account is None:
         problems.append(Problem("missing", "account", f"`{contract.signal}` must name its `account`"))
-    if contract.about == "either" and customer is None and account is None:
+    if contract.about == "either" and not known and account is None:
         message = f"`{contract.signal}` must name a customer in `subject` or an `account`"
         problems.append(Problem("missing", "subject", message))
 

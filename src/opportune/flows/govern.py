@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from opportune.core.compatibility import changed
 from opportune.core.customers import REGION_SUBJECT
 from opportune.core.ledger import commitment, entry
 from opportune.core.models import Scorecard
@@ -37,11 +38,30 @@ def make_release(
     manifest = encode_manifest(playbook, cards)
     # 2. compile
     release = release_for(region or playbook.app.region, manifest)
+    _keep_versions(records, playbook)
     # 3. store
     if records.release(release.hash) is None:
         stored = StoredRelease(release.hash, clock.now_ms(), note, manifest)
         records.run(lambda tx: _store(tx, vault, release, stored))
     return release
+
+
+def _keep_versions(records: Records, playbook: Playbook) -> None:
+    """Refuses a schema that was changed under the number it was released with: the log holds data of the old one."""
+    live = records.live()
+    stored = None if live is None else records.release(live)
+    if stored is None:
+        return
+    released = {
+        (one.signal, one.version): one.schema for one in decode_manifest(stored.manifest).playbook.contracts
+    }
+    for contract in playbook.contracts:
+        before = released.get((contract.signal, contract.version))
+        if before is not None and changed(before, contract.schema):
+            raise GovernError(
+                f"the schema of `{contract.signal}` differs from the one live as version {contract.version}: keep that "
+                f"one as it is and add this one as version {contract.version + 1}"
+            )
 
 
 def release_for(region: str, manifest: bytes) -> Release:

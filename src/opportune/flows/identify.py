@@ -21,7 +21,7 @@ from opportune.core.identity import (
 )
 from opportune.core.ledger import commitment, entry
 from opportune.core.releases import Release
-from opportune.core.signals import Draft, Problem, Signal
+from opportune.core.signals import Draft, Problem, Signal, upcast
 from opportune.ports import Merge, Proposal, Transaction, Vault
 
 MERGES_FOLLOWED_MAX = 16
@@ -202,7 +202,7 @@ def merge_in(
     few, many = (one, other) if one.signals <= other.signals else (other, one)
     features = many.features
     for stored in tx.signals_of((few.id, *few.absorbed)) if few.signals else ():
-        features = fold_features(release.views, features, stored.signal)
+        features = fold_features(release.views, features, upcast(stored.signal, release.contracts))
     for person in merged(kept, gone, at_ms, features):
         tx.put_person(person)
     merge = Merge(_free_id(tx, vault, kept.id, gone.id), at_ms, kept.id, gone.id, rule, actor, reason)

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any
 
@@ -29,18 +29,20 @@ from opportune.core.releases import Release
 from opportune.core.residency import elsewhere, wrong_region
 from opportune.core.signals import (
     Checked,
+    CompiledContract,
     Draft,
     Problem,
     Receipt,
     Signal,
     check,
     content_hash,
+    upcast,
 )
 from opportune.flows.identify import identified, lives_on, nobody, resolve, subject_of_draft
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.refuse import LOCAL, Refusals, Sender
 from opportune.flows.suppress import ERASED, names_erased, was_erased
-from opportune.ports import Clock, Quarantined, Records, Transaction, Vault
+from opportune.ports import Clock, Quarantined, Records, StoredSignal, Transaction, Vault
 
 PERSON_TRAITS = "person.updated"
 ACCOUNT_TRAITS = "account.updated"
@@ -151,17 +153,18 @@ class Ingest(msgspec.Struct, frozen=True):
         if was_erased(tx, self.vault, signal, taken.identifiers):
             return _erased(taken.draft)
         # 3. tell apart
-        content = content_hash(signal, taken.checked.said_ms)
+        content = content_hash(taken.checked.sent or signal, taken.checked.said_ms)
         known = tx.signal_seen(signal.source, signal.id)
         if known is not None:
             return _again(tx, self.vault, taken, signal, known, content, received_ms)
         # 4. judge
-        judged = _judged(tx, release, signal, received_ms)
+        judged = _judged(tx, release, self.vault, signal, received_ms)
         if judged.signal is None:
             if judged.remedy == "reject":
                 return Receipt(signal.source, signal.id, "rejected", None, judged.problems)
             return keep_out(tx, self.vault, taken.draft, judged.problems, received_ms)
         # 5. resolve
+        _take_claims(tx, self.vault, judged.signal, judged.claims)
         signal = resolve(tx, release, self.vault, judged.signal, taken.identifiers)
         # 6. fold and 7. write
         seq = write_signal(tx, release, self.vault, signal, content, taken.identifiers)
@@ -184,6 +187,8 @@ def take(draft: Draft, release: Release, vault: Vault, received_ms: int) -> Take
         signal = own_words(signal, controller_of(release.playbook.app))
         checked = msgspec.structs.replace(checked, signal=signal)
     # 2. identify
+    if checked.sent is not None:
+        checked = msgspec.structs.replace(checked, sent=identified(checked.sent, release, vault)[0])
     signal, identifiers = identified(signal, release, vault)
     if signal is checked.signal:
         return Taken(draft, checked)
@@ -285,6 +290,15 @@ def fold(
     return person, account
 
 
+def newest(
+    log: Iterable[StoredSignal], contracts: Mapping[tuple[str, int], CompiledContract]
+) -> Iterator[StoredSignal]:
+    """The log as these contracts read it: data of older versions upcast, for whoever folds it again."""
+    for stored in log:
+        signal = upcast(stored.signal, contracts)
+        yield stored if signal is stored.signal else msgspec.structs.replace(stored, signal=signal)
+
+
 def keep_out(
     tx: Transaction, vault: Vault, draft: Draft, problems: tuple[Problem, ...], received_ms: int
 ) -> Receipt:
@@ -320,18 +334,33 @@ def _erased(draft: Draft) -> Receipt:
     return Receipt(_short(draft.source), _short(draft.id), "rejected", None, (ERASED,))
 
 
-def _judged(tx: Transaction, release: Release, signal: Signal, received_ms: int) -> Judged:
+def _judged(tx: Transaction, release: Release, vault: Vault, signal: Signal, received_ms: int) -> Judged:
     contract = release.contracts[signal.type, signal.version]
-    if not contract.contract.quality:
+    if not contract.rules:
         return Judged(signal)
-    holder = f"{signal.source}#{signal.id}"
+    holder = _holder(vault, signal)
     lookups = Lookups(
         customer=lambda id_: tx.person(id_) is not None,
         account=lambda id_: tx.account(id_) is not None,
         offer=lambda id_: id_ in release.brain.offers,
-        claim=lambda rule, value: tx.claim(rule, value, holder) == holder,
+        held=lambda rule, value: tx.claimed(rule, _keyed(vault, value)) not in (None, holder),
     )
     return judge(contract, signal, received_ms, lookups)
+
+
+def _take_claims(tx: Transaction, vault: Vault, signal: Signal, claims: Sequence[tuple[str, bytes]]) -> None:
+    holder = _holder(vault, signal) if claims else ""
+    for rule, value in claims:
+        tx.claim(rule, _keyed(vault, value), holder)
+
+
+def _holder(vault: Vault, signal: Signal) -> str:
+    """Claims stay when a customer is erased: neither who holds a value nor the value may be told from them."""
+    return vault.identifier("claim", f"{signal.source}#{signal.id}").hex()
+
+
+def _keyed(vault: Vault, value: bytes) -> bytes:
+    return vault.identifier("claim", value.hex())
 
 
 def _described(

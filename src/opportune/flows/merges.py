@@ -28,7 +28,7 @@ from opportune.flows.identify import (
     stop_linking,
     witness,
 )
-from opportune.flows.ingest import fold
+from opportune.flows.ingest import fold, newest
 from opportune.ports import Clock, Linker, Merge, Proposal, Records, StoredSignal, Transaction, Vault
 
 WRITTEN_AT_ONCE = 500
@@ -146,7 +146,9 @@ class Merging(msgspec.Struct, frozen=True):
         standing = [row for row in rows.values() if row.undone_ms is None and row.id != id_]
         if {*branch, *rest} - {whole.id, merge.merged} - {row.merged for row in standing}:
             raise IdentityError("merged_meanwhile", "this customer was merged again just now: try once more")
-        told = {member: tx.signals_of(members) for members in (branch, rest) for member in members[:1]}
+        told = {
+            members[0]: list(newest(tx.signals_of(members), release.contracts)) for members in (branch, rest)
+        }
         guard = max(whole.guard, gone.guard) + 1
         own = {
             members[0]: retold(release.views, members, standing, told[members[0]]) for members in (branch, rest)

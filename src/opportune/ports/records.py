@@ -59,6 +59,9 @@ class Transaction(Protocol):
     def claim(self, rule: str, value: bytes, holder: str) -> str:
         """Whoever held this value of a uniqueness rule first: `holder` itself when nobody did."""
 
+    def claimed(self, rule: str, value: bytes) -> str | None:
+        """Who holds this value of a uniqueness rule; None when nobody does."""
+
     def suppressed(self, identifier: bytes) -> bool:
         """Was the customer behind this keyed hash erased, and may it therefore not come back?"""
 
@@ -169,7 +172,8 @@ class Records(Protocol):
         Rows: signals, person, identifiers, decisions, outcomes, reviews, quarantine entries, merges, proposals,
         accesses, actions; the answer names them `signals people identifiers decisions outcomes reviews quarantined
         merges proposals accesses actions`, each with its count. Counters fall with them, places in the log and in
-        quarantine are not given out again. The ledger's entries, claims and suppressions stay: they name nobody.
+        quarantine are not given out again. What only their signals held (`claim` with the holder `<source>#<id>`)
+        is free again. The ledger's entries, other claims and suppressions stay: they name nobody.
         RuntimeError on the thread that runs units.
         """
 

@@ -11,6 +11,7 @@ from opportune.core.catalog import Candidate
 from opportune.core.decisions.answers import fill
 from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.explain import WhyNot, Words, reason_of, why_not, words
+from opportune.core.decisions.flagged import Flagged, flagged
 from opportune.core.decisions.kernel import scored_rows
 from opportune.core.decisions.records import STEPS, DecisionRecord, ScoredRow, decode_record
 from opportune.ports import Ledger, Pulse, Records, StoredDecision, StoredOutcome
@@ -83,7 +84,8 @@ class DecisionView(msgspec.Struct, frozen=True):
     """The whole case. `candidates` is empty and `words` None when the release is not on the shelf any more.
 
     `total_us` is what the record measured (up to the write); `whole_us` includes writing and answering, known
-    while the decision is in the pulse. `contacts` are (scope, offer, channel, at_ms).
+    while the decision is in the pulse. `contacts` are (scope, offer, channel, at_ms). `flags` are the quality rules
+    that data it saw had broken.
     """
 
     id: str
@@ -123,6 +125,7 @@ class DecisionView(msgspec.Struct, frozen=True):
     outcomes: tuple[StoredOutcome, ...]
     leaf: int
     ledger: LedgerState
+    flags: tuple[Flagged, ...] = ()
 
 
 def decision_view(
@@ -148,6 +151,7 @@ def decision_view(
         features=_features(brain, record),
         candidates=() if brain is None else why_not(brain, record),
         skipped=() if brain is None else _skipped(brain, record),
+        flags=() if brain is None else flagged(brain, record),
         outcomes=tuple(sorted(records.outcomes(id_), key=lambda one: (one.at_ms, one.id))),
         ledger=ledger_state(ledger, records.leaf_count()),
     )

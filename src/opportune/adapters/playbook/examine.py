@@ -12,11 +12,13 @@ from opportune.adapters.playbook.compile_errors import place_error, place_expres
 from opportune.adapters.playbook.folder import LoadedPlaybook, load
 from opportune.adapters.playbook.marks import Marks
 from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem
+from opportune.core.builtin_contracts import with_builtins
 from opportune.core.expressions import ExpressionError, parse
 from opportune.core.features import CompiledViews, FeatureError, check_views, compile_views
 from opportune.core.playbook import Playbook
 from opportune.core.policies import Finding, Policy, PolicyError, lint
 from opportune.core.policies.compiled import checked, validity
+from opportune.core.purposes import purpose_problems
 from opportune.core.releases import ReleaseError, compile_release, encode_manifest, variables_of
 from opportune.core.schemas import signal_fields
 from opportune.core.signals import SignalContract
@@ -49,7 +51,7 @@ def examine(folder: Path | str) -> Examined:
 
 
 def _views(loaded: LoadedPlaybook) -> tuple[CompiledViews | None, tuple[PlaybookProblem, ...]]:
-    fields = _fields(loaded.playbook.contracts)
+    fields = _fields(with_builtins(loaded.playbook.contracts))
     errors = check_views(loaded.playbook.views, fields)
     if errors:
         return None, tuple(sorted(place_error(loaded.marks, error) for error in errors))
@@ -101,6 +103,10 @@ def _policy_errors(policy: Policy, types: dict[str, str]) -> Iterator[PolicyErro
 def _whole(loaded: LoadedPlaybook, warnings: list[PlaybookProblem]) -> Iterator[PlaybookProblem]:
     """Problems that show only when everything is put together, and policies that can never hit anything."""
     playbook, marks = loaded.playbook, loaded.marks
+    purposes = list(_purposes(loaded))
+    if purposes:
+        yield from purposes
+        return
     try:
         release = compile_release(encode_manifest(playbook))
     except (PolicyError, FeatureError) as error:
@@ -114,6 +120,18 @@ def _whole(loaded: LoadedPlaybook, warnings: list[PlaybookProblem]) -> Iterator[
         found = lint(playbook.policies, variables_of(playbook, release.views), release.brain.policies)
         placed = [_found(marks, finding) for finding in found if finding.level == "warning"]
         warnings += [one for one in placed if one not in known]
+
+
+def _purposes(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
+    """Data used for what it is not there for."""
+    playbook, marks = loaded.playbook, loaded.marks
+    contracts = with_builtins(playbook.contracts)
+    views = compile_views(playbook.views, _fields(contracts))
+    types = {variable.name: variable.type for variable in variables_of(playbook, views)}
+    for one in purpose_problems(playbook, views, types, contracts):
+        yield marks.problem(
+            one.collection, one.document, one.path, one.message, line=one.line, column=one.column
+        )
 
 
 def _found(marks: Marks, finding: Finding) -> PlaybookProblem:

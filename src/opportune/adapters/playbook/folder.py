@@ -228,7 +228,10 @@ def _first_positions(playbook: Playbook) -> dict[tuple[str, str], int]:
 
 
 def _placed(problem: ReferenceProblem, marks: Marks) -> PlaybookProblem:
-    place = marks.at(problem.collection, problem.position, *problem.field, on_key=problem.on_key)
+    place = marks.at(
+        problem.collection, problem.position, *problem.field, line=problem.line, column=problem.column,
+        on_key=problem.on_key,
+    )  # fmt: skip
     message = problem.message
     if problem.first is not None:
         message += f" (first in {marks.at(problem.collection, problem.first, *problem.field)})"

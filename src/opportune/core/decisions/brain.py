@@ -14,6 +14,7 @@ from opportune.core.features import CompiledViews
 from opportune.core.models import CompiledModel
 from opportune.core.playbook import App
 from opportune.core.policies import CompiledPolicies, Policy
+from opportune.core.signals import SignalContract
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,7 +27,8 @@ class Brain(msgspec.Struct, frozen=True):
     `offer_of[i]` is the place of candidate i's offer in it (`places`: the same as an array). `margins`, `costs` and
     `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per candidate. `purposes` are the
     purposes offers rest on. `requirements` are the policies that stand for what offers require. `rules` and
-    `rule_names` give each policy by id and the names its condition reads, for explanations.
+    `rule_names` give each policy by id and the names its condition reads, `contracts` the newest contract of each
+    signal type, for explanations.
     """
 
     release: str
@@ -56,6 +58,7 @@ class Brain(msgspec.Struct, frozen=True):
     rule_names: Mapping[str, tuple[str, ...]]
     model: CompiledModel | None
     model_name: str | None
+    contracts: Mapping[str, SignalContract] = {}
 
     def mask_of(self, channels: tuple[str, ...]) -> int:
         """The candidates in any of these channels."""

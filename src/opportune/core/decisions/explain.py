@@ -9,6 +9,7 @@ import msgspec
 
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.brain import Brain, indices
+from opportune.core.decisions.flagged import flag_text, flagged
 from opportune.core.decisions.kernel import scored_rows
 from opportune.core.decisions.records import DecisionRecord, ScoredRow
 from opportune.core.decisions.shortlist import REASON_OF_STAGE
@@ -229,6 +230,8 @@ def _auditor(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...])
         parts.append(f"Skipped and reported: {', '.join(policy for policy, _, _ in result.skipped)}.")
     if result.degraded:
         parts.append(f"Degraded: {', '.join(result.degraded)}.")
+    if record.seen.flags:
+        parts.append(f"Data quality: {'; '.join(flag_text(one) for one in flagged(brain, record))}.")
     if record.seen.missing:
         parts.append(f"Missing: {', '.join(record.seen.missing)}.")
     return " ".join(parts)

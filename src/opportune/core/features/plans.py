@@ -55,7 +55,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     """A compiled feature as others see it.
 
     `index` is its place in every vector. `key` names its cell in a state, None when it is derived; `signals`
-    are the signal types it folds, `inputs` the features its expression reads (each direct only).
+    are the signal types it folds, `inputs` the features its expression reads (each direct only), `fields` the
+    (signal type, field of its data) that are read; a field is empty where a signal is only counted.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     signals: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,7 @@ class Planner:
 
     def __init__(self, view: FeatureView, spec: FeatureSpec, index: int) -> None:
         self.view, self.spec, self.index = view, spec, index
+        self.fields: set[tuple[str, str]] = set()
 
     def error(self, field: str | None, message: str) -> FeatureError:
         return FeatureError(self.view.view, self.spec.id, field, message)
@@ -132,6 +135,7 @@ class Planner:
             index=self.index,
             key=key,
             signals=self.spec.signal_types,
+            fields=tuple(sorted(self.fields)),
         )
 
     def aggregate(self) -> str:
@@ -229,7 +233,9 @@ class Planner:
         wanted = {"distinct": "dyn", "mean": "double"}.get(aggregate or "", type_)
         convert = take_summand if wanted == "double" and aggregate in ("sum", "mean") else TAKES[wanted]
         payload = Payload(self.view.view, self.spec.id, signal, fields)
-        return payload.take(self.spec.where, self.spec.value, convert, wanted)
+        take = payload.take(self.spec.where, self.spec.value, convert, wanted)
+        self.fields |= {(signal, field) for field in payload.reads or ("",)}
+        return take
 
     def default(self, type_: str) -> Scalar | None:
         default = self.spec.default

@@ -78,6 +78,7 @@ class Payload:
     def __init__(self, view: str, feature: str, signal_type: str, fields: Mapping[str, str]) -> None:
         self.view, self.feature, self.signal_type, self.fields = view, feature, signal_type, fields
         self.variables = {_PREFIX + name: type_ for name, type_ in fields.items()}
+        self.reads: set[str] = set()
 
     def take(self, where: str | None, value: str | None, convert: Callable[[object], object], wanted: str) -> Take:
         """The take of a feature; `wanted` is the type its aggregate folds, dyn for any."""
@@ -96,6 +97,7 @@ class Payload:
             expression = self.parsed("value", text, None)
             type_, get = expression.type, self.call(expression, None)
         else:
+            self.reads.add(text.removeprefix(_PREFIX))
             get = field_getter(text.removeprefix(_PREFIX))
         if type_ not in ACCEPTED[wanted]:
             message = f"`{text}` is {type_} in `{self.signal_type}`, but the feature folds {wanted}"
@@ -117,6 +119,7 @@ class Payload:
     def call(self, expression: Expression, otherwise: object) -> Take:
         """The expression over a payload; a missing field or an evaluation error gives `otherwise`."""
         names = sorted(expression.names)
+        self.reads.update(name.removeprefix(_PREFIX) for name in names)
         function = expression.function(names)
         getters = [field_getter(name.removeprefix(_PREFIX)) for name in names]
 

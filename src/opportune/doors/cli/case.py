@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from opportune.core.decisions.flagged import flag_text
 from opportune.core.signals import format_time
 from opportune.doors.cli.output import money, shown, table
 from opportune.views import DecisionView
@@ -27,6 +28,7 @@ def case_of(view: DecisionView) -> Group:
     _chosen(tree, view)
     _steps(tree, view)
     _features(tree, view)
+    _flags(tree, view)
     _after(tree, view)
     return Group(tree, "", _why_not(view))
 
@@ -77,6 +79,13 @@ def _features(tree: Tree, view: DecisionView) -> None:
         tree.add(escape(f"missing: {', '.join(missing)}"))
     for skipped in view.skipped:
         tree.add(escape(f"could not be judged: {skipped.policy}, without {', '.join(skipped.names)}"))
+
+
+def _flags(tree: Tree, view: DecisionView) -> None:
+    if view.flags:
+        branch = tree.add("quality of the data it used")
+        for one in view.flags:
+            branch.add(escape(flag_text(one)))
 
 
 def _after(tree: Tree, view: DecisionView) -> None:

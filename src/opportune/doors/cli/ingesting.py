@@ -1,4 +1,4 @@
-"""Commands that bring signals in and look at those kept out: `ingest`, `consent`, `quarantine`."""
+"""Commands that bring signals in and record consent: `ingest`, `consent`."""
 
 from __future__ import annotations
 
@@ -78,41 +78,12 @@ def consent(
         now = format_time(region.clock.now_ms())
         draft = Draft("opportune/cli", region.clock.new_id(), SAID[word], now, subject=found, data=said)
         receipt = region.ingest.run([draft])[0]
-        if receipt.status == "quarantined":
+        if receipt.status in ("quarantined", "rejected"):
             raise Refusal(receipt.problems[0].message)
         person = region.records.person(found)
     held = {} if person is None else {key: one.status for key, one in person.consents.items()}
     listed = ", ".join(f"{key} {status}" for key, status in sorted(held.items()))
     emit(as_json, {"customer": found, "consents": held}, f"recorded: {found} now has {listed}")
-
-
-def quarantine(
-    ctx: typer.Context,
-    last: Last = 20,
-    playbook: Playbook = HERE,
-    in_region: InRegion = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the newest signals that were kept out, with the fields that are wrong."""
-    from opportune.core.signals import format_time
-
-    workbench = bench(ctx)
-    with workbench.reading(workbench.place(playbook, in_region)) as region:
-        found = region.records.quarantined(last)
-        total = region.records.counts().get("quarantined", 0)
-    data = [
-        {"seq": one.seq, "received_at": format_time(one.received_ms), "source": one.source, "id": one.id,
-         "type": one.type, "problems": one.problems}
-        for one in found
-    ]  # fmt: skip
-    rows = [
-        (one.seq, format_time(one.received_ms), one.source, one.id, one.type,
-         "; ".join(f"{problem.field}: {problem.message}" for problem in one.problems))
-        for one in found
-    ]  # fmt: skip
-    columns = ("no.", "received", "source", "id", "type", "what is wrong")
-    title = f"the newest {len(rows)} of {plural(total, 'signal')} kept out"
-    emit(as_json, data, (lambda: table(columns, rows, title)) if rows else "nothing is in quarantine")
 
 
 def _source(known: dict[str, Any], name: str | None) -> Any:  # noqa: ANN401

@@ -59,7 +59,7 @@ class Tally:
         return sum(self.fates.values())
 
     def data(self) -> dict[str, Any]:
-        fates = {name: self.fates[name] for name in ("accepted", "duplicate", "quarantined")}
+        fates = {name: self.fates[name] for name in ("accepted", "duplicate", "quarantined", "rejected")}
         found: dict[str, Any] = {
             "signals": self.total, **fates, "resumed_after": self.resumed,
             "known_before": self.known, "true_duplicates": len(self.twice),
@@ -72,6 +72,7 @@ class Tally:
         found = [
             f"{plural(self.total, 'signal')}: {self.fates['accepted']:,} accepted, "
             f"{self.fates['duplicate']:,} duplicate, {self.fates['quarantined']:,} quarantined"
+            + (f", {self.fates['rejected']:,} rejected" if self.fates["rejected"] else "")
         ]
         if self.resumed:
             found.append(f"went on after {plural(self.resumed, 'signal')} of a run that was stopped")

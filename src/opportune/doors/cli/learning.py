@@ -26,6 +26,7 @@ def train(
     """Train a model on the region's own history and put its scorecard on the shelf."""
     from opportune.core.models import describe
     from opportune.core.releases import compile_release, encode_manifest
+    from opportune.flows.ingest import newest
     from opportune.flows.learn import decided_assignments, training_set
     from opportune.flows.learn import train as learn
 
@@ -37,12 +38,14 @@ def train(
         hint = f"did you mean `{near[0]}`?" if near else f"the playbook has {', '.join(specs) or 'none'}"
         raise Refusal(f"no model is called `{model}`; {hint}")
     spec = specs[model]
-    views = compile_release(encode_manifest(loaded)).views
+    release = compile_release(encode_manifest(loaded))
+    views = release.views
     place = workbench.place(playbook, in_region)
     with workbench.reading(place) as region:
         note(f"replaying {plural(region.records.counts().get('signals', 0), 'signal')}")
         decided = decided_assignments(region.records, spec, DECISIONS_MAX, loaded.app.holdout.share)
-        examples = training_set(region.records.signals(), views, spec, decided)
+        log = newest(region.records.signals(), release.contracts)
+        examples = training_set(log, views, spec, decided)
     note(f"training `{model}` on {plural(len(examples.examples), 'assignment')}")
     card = learn(spec, examples, [offer.offer for offer in loaded.offers], workbench.trainer())
     name = workbench.shelve(place, card)

@@ -97,16 +97,10 @@ class Decisions(Controller):
 
 
 class Customers(Controller):
-    """GET /v1/customers/{id} and PUT /v1/customers/{id}/consents."""
+    """PUT /v1/customers/{id}/consents."""
 
     path = "/v1/customers"
     tags = ("customers",)
-
-    @get("/{customer_id:str}", sync_to_thread=True, summary="One customer")
-    def shown(self, region: Here, customer_id: Text) -> dict[str, Any]:
-        """One customer: features with ages, consent, contacts and the latest decisions."""
-        person = _person(region, customer_id)
-        return customer_view(region, person)
 
     @put("/{customer_id:str}/consents", sync_to_thread=True, summary="Records what the customer says")
     def consent(self, region: Here, customer_id: Text, data: JSONBody[ConsentPut]) -> dict[str, Any]:
@@ -118,13 +112,13 @@ class Customers(Controller):
             said["expires_at"] = data.expires_at
         draft = Draft(data.source, region.clock.new_id(), type_, subject=customer_id, data=said)
         receipt = region.ingest.run([draft])[0]
-        if receipt.status == "quarantined":
+        if receipt.status in ("quarantined", "rejected"):
             raise HttpProblem(422, "consent_refused", receipt.problems[0].message)
         return customer_view(region, _person(region, customer_id))
 
 
 class Govern(Controller):
-    """Releases, models, reviews and quarantine."""
+    """Releases, models and reviews."""
 
     path = "/v1"
     tags = ("govern",)
@@ -180,21 +174,6 @@ class Govern(Controller):
     def reviews(self, region: Here, status: Word = "open", last: Last = 50) -> list[dict[str, Any]]:
         """Decisions that wait for a person."""
         return [msgspec.to_builtins(review) for review in region.records.reviews(status, last)]
-
-    @get("/quarantine", sync_to_thread=True, summary="Signals kept out, with the fields that are wrong")
-    def quarantine(self, region: Here, last: Last = 50) -> list[dict[str, Any]]:
-        """Signals kept out, with the fields that are wrong."""
-        return [
-            {
-                "seq": one.seq,
-                "received_at": format_time(one.received_ms),
-                "source": one.source,
-                "id": one.id,
-                "type": one.type,
-                "problems": one.problems,
-            }
-            for one in region.records.quarantined(last)
-        ]
 
 
 class Ledger(Controller):

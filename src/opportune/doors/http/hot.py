@@ -17,6 +17,8 @@ from opportune.doors.http.cloudevents import drafts_of
 from opportune.doors.http.gpc import gpc_sent, still_to_refuse
 from opportune.doors.http.keys import Keyring, Scopes, key_of
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
+from opportune.doors.http.residency import actor_of, check_region, refuse_alone, tell
+from opportune.flows.refuse import Sender
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
 
@@ -40,6 +42,7 @@ class Receipts(msgspec.Struct, frozen=True):
     accepted: int
     duplicate: int
     quarantined: int
+    rejected: int
     receipts: list[Receipt]
 
 
@@ -66,10 +69,12 @@ class HotDoor:
         needed, handler = route
         try:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            check_region(scope, self._region(), self._keyring)
             body = await read_body(receive, headers)
             self._authorise(headers, body, needed)
             answer = await handler(headers, body, scope["path"])
         except HttpProblem as problem:
+            await tell(problem, self._region(), self._loop_bridge())
             await respond(send, problem.status, problem.body(), PROBLEM_TYPE.encode())
         except (QuestionError, OutcomeError) as error:
             refusal = of_field(error.code, error.field, error.message)
@@ -110,18 +115,22 @@ class HotDoor:
 
     async def _signals(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         drafts, _ = drafts_of(headers.get("content-type", ""), headers, body)
-        receipts = await self._take(drafts)
+        sender = Sender("signals", actor_of(self._keyring, key_of(headers.get("authorization"))))
+        receipts = await self._take(drafts, sender)
+        refuse_alone(receipts)
         if gpc_sent(headers):
-            await self._take(still_to_refuse(self._region(), drafts, receipts))
+            await self._take(still_to_refuse(self._region(), drafts, receipts), sender)
         if len(receipts) == 1 and receipts[0].status == "quarantined":
             raise _quarantined(receipts[0].problems)
+        if len(receipts) == 1 and receipts[0].status == "rejected":
+            raise _rejected(receipts[0].problems)
         return _ENCODER.encode(counted(receipts))
 
-    async def _take(self, drafts: list[Draft]) -> list[Receipt]:
+    async def _take(self, drafts: list[Draft], sender: Sender) -> list[Receipt]:
         if not drafts:
             return []
         future, done = self._bridged()
-        self._region().ingest.submit(drafts, done)
+        self._region().ingest.submit(drafts, done, sender)
         receipts: list[Receipt] = await asyncio.wait_for(future, STORE_WAIT_MAX_S)
         return receipts
 
@@ -132,9 +141,12 @@ class HotDoor:
         return _ENCODER.encode({"outcomes": await asyncio.wait_for(future, STORE_WAIT_MAX_S)})
 
     def _bridged(self) -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
+        return self._loop_bridge().future()
+
+    def _loop_bridge(self) -> LoopBridge:
         if self._bridge is None:
             self._bridge = LoopBridge(asyncio.get_running_loop())
-        return self._bridge.future()
+        return self._bridge
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
@@ -196,7 +208,10 @@ def _too_late(future: asyncio.Future[Any]) -> None:
 
 def counted(receipts: list[Receipt]) -> Receipts:
     fates = [receipt.status for receipt in receipts]
-    return Receipts(fates.count("accepted"), fates.count("duplicate"), fates.count("quarantined"), receipts)
+    accepted, duplicate, quarantined, rejected = map(
+        fates.count, ("accepted", "duplicate", "quarantined", "rejected")
+    )
+    return Receipts(accepted, duplicate, quarantined, rejected, receipts)
 
 
 def _quarantined(problems: tuple[Problem, ...]) -> HttpProblem:
@@ -204,6 +219,12 @@ def _quarantined(problems: tuple[Problem, ...]) -> HttpProblem:
     status = 409 if problems and problems[0].code == "conflict" else 422
     detail = "the signal was kept in quarantine, not accepted: fix what `errors` names and send it again"
     return HttpProblem(status, "signal_quarantined", detail, errors)
+
+
+def _rejected(problems: tuple[Problem, ...]) -> HttpProblem:
+    errors = [FieldProblem(problem.field, problem.message) for problem in problems]
+    detail = "the signal was rejected and nothing of it was kept: fix what `errors` names and send it again"
+    return HttpProblem(422, "signal_rejected", detail, errors)
 
 
 def _code_of(error: Exception) -> str:

@@ -15,22 +15,26 @@ from opportune.doors.http.gpc import gpc_sent, still_to_refuse
 from opportune.doors.http.hot import (
     STORE_WAIT_MAX_S,
     AsgiApp,
+    Receipts,
     Receive,
     Scope,
     Send,
     counted,
     read_body,
     read_sent,
+    respond,
     unpacked,
 )
 from opportune.doors.http.keys import Keyring, keys_sent
 from opportune.doors.http.problems import HttpProblem, ProblemDocument
+from opportune.doors.http.residency import WrongRegion, actor_of, check_keys, check_region, door_of, refuse_alone, tell
 from opportune.doors.http.vendors.hooks import HOOKS, Window, delivery_name, hook_calls, hook_source, verified
 from opportune.doors.http.vendors.parts import decoded
 from opportune.doors.http.vendors.posthog import CAPTURES, FLAGS, posthog_calls, posthog_value
 from opportune.doors.http.vendors.segment import BATCHES, KINDS, segment_calls
 from opportune.doors.http.vendors.settings import FLAGS as NO_FLAGS
 from opportune.doors.http.vendors.settings import posthog_config, posthog_script, segment_settings
+from opportune.flows.refuse import Sender
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
 
@@ -91,14 +95,16 @@ class VendorDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._handler(scope) if scope["type"] == "http" else None
         if handler is None:
-            await self.behind(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         protocol = headers.get("x-forwarded-proto", str(scope.get("scheme", "http"))).partition(",")[0].strip()
         asked = Asked(scope["path"], scope.get("query_string", b"").decode("latin-1"), protocol, headers)
         try:
+            check_region(scope, self._region(), self._keyring)
             content_type, body = await handler(asked, receive)
         except HttpProblem as problem:
+            await tell(problem, self._region(), self._loop_bridge())
             # SDKs of Segment's try again after every status but 400, and a body too large stays so.
             await _refuse(send, HttpProblem(400, problem.code, str(problem)) if problem.status == 413 else problem)
         except (StoreFull, StoreBroken, NotReady, TimeoutError) as error:
@@ -106,6 +112,16 @@ class VendorDoor:
             await _refuse(send, HttpProblem(503, "not_now", later))
         else:
             await _send(send, 200, content_type, body)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                check_region(scope, self._region(), self._keyring)
+            except WrongRegion as problem:
+                await tell(problem, self._region(), self._loop_bridge())
+                await respond(send, problem.status, problem.body(), PROBLEM)
+                return
+        await self.behind(scope, receive, send)
 
     def _handler(self, scope: Scope) -> Callable[[Asked, Receive], Any] | None:
         path, method = scope["path"], scope["method"]
@@ -120,14 +136,16 @@ class VendorDoor:
 
     async def _segment(self, asked: Asked, receive: Receive) -> Answer:
         value = decoded(await read_body(receive, asked.headers))
-        self._authorise(asked, value)
-        receipts = await self._take(segment_calls(asked.path, value, self._region().clock.now_ms()), asked)
+        sender = Sender("segment", self._authorise(asked, value))
+        calls = segment_calls(asked.path, value, self._region().clock.now_ms())
+        receipts = await self._take(calls, asked, sender)
         return _counted(receipts, {"success": True})
 
     async def _posthog(self, asked: Asked, receive: Receive) -> Answer:
         value = posthog_value(await read_body(receive, asked.headers))
-        self._authorise(asked, value)
-        receipts = await self._take(posthog_calls(value, asked.query, self._region().clock.now_ms()), asked)
+        sender = Sender("posthog", self._authorise(asked, value))
+        calls = posthog_calls(value, asked.query, self._region().clock.now_ms())
+        receipts = await self._take(calls, asked, sender)
         return _counted(receipts, {"status": "Ok"})
 
     async def _flags(self, asked: Asked, receive: Receive) -> Answer:
@@ -169,37 +187,44 @@ class VendorDoor:
         delivery = verified(source, hook, asked.headers, sent, secrets, now_ms, uri)
         name = delivery_name(source, delivery, sent)
         if self._window.replayed(name, now_ms):
-            return JSON, _ENCODER.encode({"accepted": 0, "duplicate": 1, "quarantined": 0, "receipts": []})
+            return JSON, _ENCODER.encode(Receipts(0, 1, 0, 0, []))
         calls = hook_calls(source, hook, delivery, unpacked(sent, asked.headers), release.payloads, now_ms)
-        receipts = await self._take(calls, asked)
+        receipts = await self._take(calls, asked, Sender("hooks", f"source-{source.source}"))
         self._window.took(name, now_ms)
         return _counted(receipts, {})
 
-    def _authorise(self, asked: Asked, body: object, path_key: str | None = None) -> None:
-        for key in keys_sent(asked.headers.get("authorization"), body, path_key):
+    def _authorise(self, asked: Asked, body: object, path_key: str | None = None) -> str:
+        """Who calls, as the ledger takes it; HttpProblem 401, or 403 for a key of another region."""
+        keys = keys_sent(asked.headers.get("authorization"), body, path_key)
+        for key in keys:
             scopes = self._keyring.scopes(key)
             if scopes is not None and "signals" in scopes:
-                return
+                return actor_of(self._keyring, key)
+        check_keys(keys, "key", door_of(asked.path), self._region(), self._keyring)
         detail = "no known write key: `opportune serve` prints where keys are kept"
         raise HttpProblem(401, "unknown_key", detail)
 
-    async def _take(self, calls: list[Call], asked: Asked) -> list[Receipt]:
+    async def _take(self, calls: list[Call], asked: Asked, sender: Sender) -> list[Receipt]:
         payloads = self._region().releases.live().payloads
         drafts: list[Draft] = [draft for call in calls for draft in drafts_of_call(call, payloads)]
-        receipts = await self._ingest(drafts)
+        receipts = await self._ingest(drafts, sender)
+        refuse_alone(receipts)
         if gpc_sent(asked.headers):
-            await self._ingest(still_to_refuse(self._region(), drafts, receipts))
+            await self._ingest(still_to_refuse(self._region(), drafts, receipts), sender)
         return receipts
 
-    async def _ingest(self, drafts: list[Draft]) -> list[Receipt]:
+    async def _ingest(self, drafts: list[Draft], sender: Sender) -> list[Receipt]:
         if not drafts:
             return []
-        if self._bridge is None:
-            self._bridge = LoopBridge(asyncio.get_running_loop())
-        future, done = self._bridge.future()
-        self._region().ingest.submit(drafts, done)
+        future, done = self._loop_bridge().future()
+        self._region().ingest.submit(drafts, done, sender)
         receipts: list[Receipt] = await asyncio.wait_for(future, STORE_WAIT_MAX_S)
         return receipts
+
+    def _loop_bridge(self) -> LoopBridge:
+        if self._bridge is None:
+            self._bridge = LoopBridge(asyncio.get_running_loop())
+        return self._bridge
 
 
 def _slashed(paths: tuple[str, ...]) -> tuple[str, ...]:
