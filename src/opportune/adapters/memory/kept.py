@@ -114,6 +114,7 @@ class Kept:
     def erase(self, customers: Collection[str]) -> Mapping[str, int]:
         """Takes out what is about these customers; how many of each kind of row."""
         gone = frozenset(customers)
+        self._free_claims(gone)
         log = self.signals
         self.signals = [stored for stored in log if stored.signal.customer not in gone]
         for stored in log:
@@ -157,6 +158,16 @@ class Kept:
         dropped = len(_take_out(self.quarantined, lambda entry: entry.received_ms < at_ms))
         self._count({"quarantined": -dropped})
         return dropped
+
+    def _free_claims(self, gone: Collection[str]) -> None:
+        """What only signals of theirs held, accepted or kept out."""
+        holders = {
+            f"{entry.source}#{entry.id}" for entry in self.quarantined.values()
+            if entry.customer in gone and (entry.source, entry.id) not in self.seen
+        }  # fmt: skip
+        theirs = (stored.signal for stored in self.signals if stored.signal.customer in gone)
+        holders.update(f"{signal.source}#{signal.id}" for signal in theirs)
+        _take_out(self.claims, lambda holder: holder in holders)
 
     def _count(self, grown: Mapping[str, int]) -> None:
         """A new dict each time: readers may hold the one before."""

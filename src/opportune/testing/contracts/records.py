@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from opportune.core.signals import Signal
 from opportune.ports import Duplicate, Records, StoreBroken, StoreFull, Transaction
 from opportune.testing.contracts import records_samples as a
+from opportune.testing.contracts.records_customers import CustomerRecordsContract
+from opportune.testing.contracts.records_removal import RemovalContract
+from opportune.testing.contracts.records_store import Refusal, picture, run_together, write_everything
 
-T = TypeVar("T")
+__all__ = ["RecordsContract", "Refusal", "picture", "put_with_key", "run_together", "write_everything"]
 
 
-class Refusal(Exception):
-    """A unit's own reason to be dropped."""
-
-
-class RecordsContract:
+class RecordsContract(CustomerRecordsContract, RemovalContract):
     """Subclass it as `Test…` with `make`; override `reopen` when the store outlives its process."""
-
-    def make(self) -> Records:
-        """A new, empty store."""
-        raise NotImplementedError
-
-    def reopen(self, records: Records) -> Records:
-        """The same store after a close; memory, which has nothing to reopen, gives back what it was given."""
-        return records
-
-    @pytest.fixture
-    def records(self) -> Iterator[Records]:
-        records = self.make()
-        yield records
-        records.close()
 
     # Units
 
@@ -334,72 +317,5 @@ class RecordsContract:
             again.close()
 
 
-def run_together(records: Records, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
-    """Submits while the writer is held, so that a store that groups units has all of these in one group."""
-    started, go, all_told = Event(), Event(), Event()
-    results: list[Any] = []
-
-    def hold(tx: Transaction) -> None:
-        started.set()
-        go.wait(30)
-
-    def done(result: object) -> None:
-        results.append(result)
-        if len(results) == len(works):
-            all_told.set()
-
-    holder = Thread(target=lambda: records.submit(hold, lambda result: None))
-    holder.start()
-    assert started.wait(30)
-    for work in works:
-        records.submit(work, done)
-    go.set()
-    assert all_told.wait(30)
-    holder.join(30)
-    return results
-
-
 def put_with_key(tx: Transaction, number: int) -> None:
     tx.put_decision(a.decision(number, key="k"))
-
-
-def write_everything(tx: Transaction, number: int) -> None:
-    """One of each thing that can be stored."""
-    a.append(tx, a.signal(number, seats=number))
-    tx.quarantine(a.quarantined(number))
-    tx.put_person(a.person(f"c{number}", plan="pro"))
-    tx.put_account(a.account(f"a{number}", seats=number))
-    tx.put_identifier(b"hash%d" % number, "email", f"c{number}")
-    tx.put_decision(a.decision(number, key=f"k{number}", leaf=number))
-    tx.put_outcome(a.outcome(number))
-    tx.put_review(a.review(number))
-    tx.put_release(a.release(number))
-    tx.set_live(f"r{number}", number, "ann", "why")
-    tx.set_position("crm", str(number))
-    tx.append_leaf(b"leaf %d" % number)
-
-
-def picture(records: Records) -> dict[str, Any]:
-    """Everything that can be read, for comparing two stores or two moments."""
-    decisions = records.decisions(1_000)
-    signals: list[Signal] = [stored.signal for stored in records.signals()]
-    customers = sorted({f"c{n}" for n in range(10)} | {d.customer for d in decisions})
-    return {
-        "counts": dict(records.counts()),
-        "decisions": decisions,
-        "by key": [records.decision_by_key(d.key) for d in decisions if d.key],
-        "by id": [records.decision(d.id) for d in decisions],
-        "outcomes": [records.outcomes(d.id) for d in decisions],
-        "signals": signals,
-        "quarantined": records.quarantined(1_000),
-        "reviews": {status: records.reviews(status, 1_000) for status in ("open", "approved", "refused")},
-        "people": [records.person(id_) for id_ in customers],
-        "accounts": [records.account(f"a{n}") for n in range(10)],
-        "identifiers": [records.customer_by(b"hash%d" % n) for n in range(10)],
-        "positions": records.run(lambda tx: [tx.position(reader) for reader in ("crm", "erp")]),
-        "releases": records.releases(),
-        "live": (records.live(), records.live_history()),
-        "leaves": records.leaves(0, 10_000),
-        "leaf count": records.leaf_count(),
-        "revenue": list(records.revenue_by_unit(0)),
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from opportune.ports import Duplicate, Records, Transaction
 from opportune.testing.contracts import records_samples as a
-from opportune.testing.contracts.records import Refusal, picture, run_together
+from opportune.testing.contracts.records_store import Refusal, picture, run_together
 
 NUMBERS = st.integers(0, 5)
 STEPS = st.one_of(
@@ -27,6 +27,13 @@ STEPS = st.one_of(
     st.tuples(st.just("live"), NUMBERS),
     st.tuples(st.just("position"), st.sampled_from(("crm", "erp")), NUMBERS),
     st.tuples(st.just("leaf"), NUMBERS),
+    st.tuples(st.just("requarantine"), NUMBERS, st.sampled_from(("open", "discarded"))),
+    st.tuples(st.just("claim"), NUMBERS, NUMBERS),
+    st.tuples(st.just("suppress"), NUMBERS),
+    st.tuples(st.just("merge"), NUMBERS, NUMBERS, NUMBERS),
+    st.tuples(st.just("proposal"), NUMBERS, st.sampled_from(("open", "refused"))),
+    st.tuples(st.just("action"), NUMBERS, st.sampled_from(("queued", "sent"))),
+    st.tuples(st.just("signals of"), NUMBERS),
     st.tuples(st.just("refuse")),
 )
 UNITS = st.lists(STEPS, max_size=6)
@@ -48,6 +55,7 @@ class RecordsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.accesses = 0
         self.model = self.open_model()
         self.subject = self.open_subject()
 
@@ -57,6 +65,29 @@ class RecordsMachine(RuleBasedStateMachine):
         works = [unit_of(steps) for steps in units]
         told = [[_comparable(result) for result in run_together(r, works)] for r in (self.model, self.subject)]
         assert told[0] == told[1]
+
+    @rule(customers=st.sets(NUMBERS, max_size=3))
+    def erase(self, customers: set[int]) -> None:
+        them = [f"c{number}" for number in sorted(customers)]
+        assert self.subject.erase(them) == self.model.erase(them)
+
+    @rule(places=st.sets(st.integers(1, 9), max_size=3))
+    def rewrite(self, places: set[int]) -> None:
+        for records in (self.model, self.subject):
+            found = [stored for stored in records.signals() if stored.seq in places]
+            records.rewrite_signals([a.without_data(stored) for stored in found])
+
+    @rule(what=st.sampled_from(("quarantine", "access")), number=NUMBERS)
+    def drop_before(self, what: Literal["quarantine", "access"], number: int) -> None:
+        at_ms = number + (0 if what == "quarantine" else 700)
+        assert self.subject.drop_before(what, at_ms) == self.model.drop_before(what, at_ms)
+
+    @rule(number=NUMBERS)
+    def access(self, number: int) -> None:
+        """Not a step of a unit: the log of accesses is only ever appended to, each with a new id."""
+        self.accesses += 1
+        for records in (self.model, self.subject):
+            records.run(lambda tx: tx.put_access(a.access(self.accesses, f"c{number}", at_ms=700 + number)))
 
     @rule()
     def reopen(self) -> None:
@@ -88,7 +119,7 @@ def _do(tx: Transaction, step: Step) -> Any:  # noqa: ANN401 - whatever the step
 
 
 def _signal(tx: Transaction, number: int) -> object:
-    one = a.signal(number, seats=number)
+    one = a.signal(number, customer=f"c{number % 3}", seats=number)
     return tx.signal_seen(one.source, one.id) or a.append(tx, one)
 
 
@@ -131,9 +162,45 @@ def _position(tx: Transaction, reader: str, number: int) -> object:
     return before
 
 
+def _quarantine(tx: Transaction, number: int) -> object:
+    customer = f"c{number}" if number % 2 else None
+    return tx.quarantine(a.quarantined(number, received_ms=number, customer=customer))
+
+
+def _requarantine(tx: Transaction, seq: int, status: str) -> object:
+    before = tx.quarantined(seq)
+    if before is not None:
+        tx.put_quarantined(msgspec.structs.replace(before, status=status, note="seen"))
+    return before, tx.quarantined(seq)
+
+
+def _suppress(tx: Transaction, number: int) -> object:
+    before = tx.suppressed(b"hash%d" % number)
+    tx.suppress(b"hash%d" % number, number)
+    return before, tx.suppressed(b"hash%d" % number)
+
+
+def _merge(tx: Transaction, number: int, kept: int, merged: int) -> object:
+    before = tx.merge(f"m{number}")
+    tx.put_merge(a.merge(number, f"c{kept}", f"c{merged}"))
+    return before, tx.merge(f"m{number}")
+
+
+def _proposal(tx: Transaction, number: int, status: str) -> object:
+    before = tx.proposal(f"p{number}")
+    tx.put_proposal(a.proposal(number, f"c{number}", "c1", probability=0.5 + number % 2 / 4, status=status))
+    return before
+
+
+def _action(tx: Transaction, number: int, status: str) -> object:
+    before = tx.action(f"n{number}")
+    tx.put_action(a.action(number, f"c{number}", status=status))
+    return before
+
+
 _DO: dict[str, Callable[..., object]] = {
     "signal": _signal,
-    "quarantine": lambda tx, number: tx.quarantine(a.quarantined(number)),
+    "quarantine": _quarantine,
     "person": _person,
     "account": _account,
     "identifier": _identifier,
@@ -143,6 +210,13 @@ _DO: dict[str, Callable[..., object]] = {
     "release": lambda tx, number: tx.put_release(a.release(number)),
     "live": lambda tx, number: tx.set_live(f"r{number}", number, "ann", "why"),
     "position": _position,
+    "requarantine": _requarantine,
+    "claim": lambda tx, number, holder: tx.claim("rule", b"value%d" % number, f"app#s-{holder}"),
+    "suppress": _suppress,
+    "merge": _merge,
+    "proposal": _proposal,
+    "action": _action,
+    "signals of": lambda tx, number: tx.signals_of({f"c{number}"}),
     "leaf": lambda tx, number: tx.append_leaf(b"%d" % number),
 }
 

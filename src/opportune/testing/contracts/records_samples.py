@@ -3,20 +3,50 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from opportune.core.customers import Account, Consent, Contact, Person
-from opportune.core.signals import Problem, Signal, content_hash
-from opportune.ports import Quarantined, Review, StoredDecision, StoredOutcome, StoredRelease, Transaction
+from opportune.core.signals import Problem, Repair, Signal, content_hash
+from opportune.ports import (
+    Access,
+    Action,
+    Merge,
+    Proposal,
+    Quarantined,
+    Review,
+    StoredDecision,
+    StoredOutcome,
+    StoredRelease,
+    StoredSignal,
+    Transaction,
+)
 
 
-def signal(number: int, source: str = "app", **data: object) -> Signal:
-    return Signal(source, f"s-{number}", "usage.reported", 1, 1000 + number, 2000 + number, "c1", "a1", data)
+def signal(
+    number: int, source: str = "app", customer: str | None = "c1", account: str | None = "a1", **data: object
+) -> Signal:
+    return Signal(source, f"s-{number}", "usage.reported", 1, 1000 + number, 2000 + number, customer, account, data)
+
+
+def repaired(number: int) -> Signal:
+    """One that broke a rule and had another put right."""
+    repairs = (Repair("seats in range", "seats", 900, 500),)
+    return msgspec.structs.replace(signal(number, seats=500), flags=("fresh",), repairs=repairs)
+
+
+def without_data(stored: StoredSignal) -> StoredSignal:
+    """As retention leaves it."""
+    return msgspec.structs.replace(stored, signal=msgspec.structs.replace(stored.signal, data={}, repairs=()))
 
 
 def append(tx: Transaction, one: Signal) -> int:
     return tx.append_signal(one, content_hash(one))
 
 
-def put(tx: Transaction, *values: Person | Account | StoredDecision | StoredOutcome | StoredRelease) -> None:
+Writable = Person | Account | StoredDecision | StoredOutcome | StoredRelease | Merge | Proposal | Access | Action
+
+
+def put(tx: Transaction, *values: Writable) -> None:
     """Writes each by its kind."""
     writes: dict[type, Callable[[Any], None]] = {
         Person: tx.put_person,
@@ -24,6 +54,10 @@ def put(tx: Transaction, *values: Person | Account | StoredDecision | StoredOutc
         StoredDecision: tx.put_decision,
         StoredOutcome: tx.put_outcome,
         StoredRelease: tx.put_release,
+        Merge: tx.put_merge,
+        Proposal: tx.put_proposal,
+        Access: tx.put_access,
+        Action: tx.put_action,
     }
     for value in values:
         writes[type(value)](value)
@@ -73,13 +107,35 @@ def outcome(number: int, **changes: Any) -> StoredOutcome:  # noqa: ANN401
     return StoredOutcome(**{**fields, **changes})
 
 
-def quarantined(number: int) -> Quarantined:
+def quarantined(number: int, **changes: Any) -> Quarantined:  # noqa: ANN401
     problems = (Problem("schema", "data.seats", "`data.seats` must be a number"),)
-    return Quarantined(5, "app", f"q-{number}", "usage.reported", problems, b'{"seats":"x"}')
+    entry = Quarantined(5, "app", f"q-{number}", "usage.reported", problems, b'{"seats":"x"}')
+    return msgspec.structs.replace(entry, **changes)
 
 
-def review(number: int, status: str = "open") -> Review:
-    return Review(f"v{number}", decision(1).id, "c1", 100 + number, "the value is high", status)
+def review(number: int, status: str = "open", customer: str = "c1") -> Review:
+    return Review(f"v{number}", decision(1).id, customer, 100 + number, "the value is high", status)
+
+
+def merge(number: int, kept: str = "c1", merged: str = "c2", **changes: Any) -> Merge:  # noqa: ANN401
+    one = Merge(f"m{number}", 500 + number, kept, merged, "email", "identity", "the same address")
+    return msgspec.structs.replace(one, **changes)
+
+
+def proposal(number: int, one: str = "c1", other: str = "c2", **changes: Any) -> Proposal:  # noqa: ANN401
+    pair = Proposal(f"p{number}", 600 + number, one, other, 0.5 + number / 100, {"name": 3.5, "town": None})
+    return msgspec.structs.replace(pair, **changes)
+
+
+def access(number: int, customer: str = "c1", **changes: Any) -> Access:  # noqa: ANN401
+    one = Access(f"x{number:04d}", 700 + number, "ann", "customer", customer, ("personal",), "a question")
+    return msgspec.structs.replace(one, **changes)
+
+
+def action(number: int, customer: str = "c1", **changes: Any) -> Action:  # noqa: ANN401
+    due_ms = 900 + number
+    one = Action(f"n{number}", 800 + number, customer, "a1", "email", "o1", "marketing", due_ms, 9_000)
+    return msgspec.structs.replace(one, **changes)
 
 
 def release(number: int) -> StoredRelease:
