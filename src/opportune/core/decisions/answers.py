@@ -32,7 +32,7 @@ class OfferShown(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to a question. `recorded` is false only for previews."""
+    """The answer to a question. `recorded` is false only for previews. `region` is where it was decided."""
 
     decision_id: str
     disposition: str
@@ -56,6 +56,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     obligations: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     recorded: bool = True
+    region: str = ""
 
 
 def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *, preview: bool = False) -> Answer:
@@ -94,10 +95,11 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
         obligations=result.obligations,
         missing=record.seen.missing,
         recorded=not preview,
+        region=record.region,
     )
 
 
-def unrecorded_answer(release: str, moment: str, customer: str) -> Answer:
+def unrecorded_answer(release: str, moment: str, customer: str, region: str = "") -> Answer:
     """The safe default when no record could be made in time: nothing is offered, so nothing needs one."""
     nothing = "There is nothing we would like to suggest right now."
     why = "The answer was not recorded in time, so the safe default was given: offer nothing."
@@ -118,6 +120,7 @@ def unrecorded_answer(release: str, moment: str, customer: str) -> Answer:
         timings_us={},
         degraded=("record.late",),
         recorded=False,
+        region=region,
     )
 
 

@@ -46,6 +46,7 @@ def draft_of(event: object) -> Draft:
         account=event.get("account"),
         version=event.get("schemaversion"),
         data=data,
+        region=event.get("region"),
     )
 
 
@@ -63,6 +64,7 @@ def _binary(headers: Mapping[str, str], body: bytes) -> Draft:
         account=header("account"),
         version=header("schemaversion"),
         data=_json(body) if body else None,
+        region=header("region"),
     )
 
 
