@@ -114,11 +114,14 @@ class SubjectKeys:
         with self._writing:
             with self._looking:
                 unflushed = sum(self._pending.pop(subject, None) is not None for subject in set(subjects))
-            destroyed = self._overwrite([(self._place(subject),) for subject in set(subjects)])
-            with self._looking:
-                for subject in subjects:
-                    self._young.pop(subject, None)
-                    self._old.pop(subject, None)
+            try:
+                destroyed = self._overwrite([(self._place(subject),) for subject in set(subjects)])
+            finally:
+                # Also when it failed: a key that still stands is read again.
+                with self._looking:
+                    for subject in subjects:
+                        self._young.pop(subject, None)
+                        self._old.pop(subject, None)
             return unflushed + destroyed
 
     def close(self) -> None:
