@@ -20,6 +20,7 @@ from opportune.flows.admission import Gate
 from opportune.flows.decide import Decide
 from opportune.flows.govern import make_release, promote, release_for, rollback
 from opportune.flows.ingest import Ingest
+from opportune.flows.merges import Merging
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
@@ -110,6 +111,7 @@ class Region:
         self.outgoing = Outgoing()
         self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)
         self.act = Act(records, vault, clock, self.releases.live)
+        self.merging = Merging(records, vault, clock, self.releases.live)
         self.decide = Decide(
             records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of
         )
