@@ -143,6 +143,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.adapters.duckdb.tables import TableError
     from opportune.adapters.files.shelf import ShelfError
     from opportune.adapters.playbook import PlaybookError, ScaffoldError
+    from opportune.adapters.smtp import SmtpError
     from opportune.adapters.system.vault import VaultError
     from opportune.core.decisions.questions import QuestionError
     from opportune.core.features import FeatureError
@@ -153,14 +154,15 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.sources import SourceError
     from opportune.doors.http.keys import KeysError
     from opportune.flows.govern import GovernError
+    from opportune.flows.quarantine import QuarantineError
     from opportune.flows.region import NotReady
     from opportune.ports import StoreBroken, StoreFull
     from opportune.wiring import InUse
 
     return (
-        PlaybookError, ScaffoldError, ShelfError, VaultError, TableError, SourceError, QuestionError, FeatureError,
+        PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError, FeatureError,
         PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, NotReady, StoreBroken,
-        StoreFull, InUse, KeysError,
+        StoreFull, InUse, QuarantineError, KeysError,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -72,6 +73,24 @@ def draft_from(document: object) -> Draft:
         get("source"), get("id"), get("type"), get("time"), get("subject"), get("account"), get("version"), get("data"),
         skew_ms=skew_ms, region=get("region"),
     )  # fmt: skip
+
+
+def with_fields(draft: Draft, changes: Mapping[str, object]) -> Draft:
+    """The draft with fields changed by their dotted names: `subject`, `data.count`, `data.price.amount`; None takes
+    a field of `data` away. QuarantineError names a field that cannot be set."""
+    document: dict[str, Any] = msgspec.to_builtins(draft)
+    document.pop("problems", None)
+    for path, value in changes.items():
+        first, *rest = path.split(".")
+        if first not in _DRAFT_FIELDS or (rest and first != "data") or not all(rest):
+            message = f"`{path[:64]}` cannot be set: name a field of the draft, or one of its data as `data.count`"
+            raise QuarantineError("invalid", message, path[:64])
+        if rest:
+            known = document.get("data")
+            document["data"] = _with_value(known if isinstance(known, Mapping) else {}, rest, value)
+        else:
+            document[first] = value
+    return draft_from(document)
 
 
 def resubmit(region: Region, seq: int, draft: Draft | None, actor: str) -> Receipt:
@@ -157,6 +176,19 @@ def _witness(tx: Transaction, region: Region, kept: Quarantined, what: str, acto
             commit=commitment(salt, kept.body + kept.note.encode()), codes={"seq": kept.seq, "what": what},
         )
     )  # fmt: skip
+
+
+def _with_value(data: Mapping[str, Any], path: list[str], value: object) -> dict[str, Any]:
+    name, *rest = path
+    changed = dict(data)
+    if rest:
+        inner = data.get(name)
+        changed[name] = _with_value(inner if isinstance(inner, Mapping) else {}, rest, value)
+    elif value is None:
+        changed.pop(name, None)
+    else:
+        changed[name] = value
+    return changed
 
 
 def _short(value: object) -> str:

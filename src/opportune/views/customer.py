@@ -211,10 +211,12 @@ def facts_of(
     type_: str,
     clear: Collection[FieldClass],
 ) -> tuple[Fact, ...]:
-    """Each trait with its source, by name."""
+    """Each trait with its source, by name; identifiers stand elsewhere, here they are hashes."""
     class_of = classes_of(release, type_)
+    contracts = [one.contract for (known, _), one in release.contracts.items() if known == type_]
+    identifying = {name for one in contracts for name in one.identifiers}
     found = []
-    for name in sorted(traits):
+    for name in sorted(traits.keys() - identifying):
         origin = origins.get(name)
         value = shown_field(name, traits[name], class_of, clear)
         known = (None, None, None) if origin is None else (origin.source, origin.signal, origin.at_ms)

@@ -10,7 +10,18 @@ from typing import Any
 
 import typer
 
-from opportune.doors.cli import audit, deciding, doctor, governing, ingesting, learning, playbooks, serving, showing
+from opportune.doors.cli import (
+    audit,
+    deciding,
+    doctor,
+    governing,
+    ingesting,
+    learning,
+    playbooks,
+    quarantine,
+    serving,
+    showing,
+)
 from opportune.doors.cli.options import bench
 from opportune.doors.cli.output import BAD_INPUT, Refusal, json_text, note, say
 
@@ -26,7 +37,6 @@ COMMANDS: dict[str, Command] = {
     "test": playbooks.run_tests,
     "serve": serving.serve,
     "ingest": ingesting.ingest,
-    "quarantine": ingesting.quarantine,
     "consent": ingesting.consent,
     "decide": deciding.decide,
     "explain": deciding.explain,
@@ -91,6 +101,13 @@ def build() -> typer.Typer:
     audits.command("verify")(told(audit.verify))
     audits.command("prove")(told(audit.prove))
     app.add_typer(audits, name="audit")
+    kept_out = typer.Typer(help="Signals that were kept out: list, show, fix, resubmit, discard.")
+    kept_out.callback(invoke_without_command=True)(told(quarantine.listed))
+    kept_out.command("show")(told(quarantine.show))
+    kept_out.command("fix")(told(quarantine.fix))
+    kept_out.command("resubmit")(told(quarantine.resubmit_many))
+    kept_out.command("discard")(told(quarantine.discard_one))
+    app.add_typer(kept_out, name="quarantine")
     return app
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from opportune.doors.cli.options import HERE, AsJson, InRegion, Last, Playbook, bench
-from opportune.doors.cli.output import Refusal, emit, note, plural, table
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
+from opportune.doors.cli.output import Refusal, emit, note
 
 SAID = {"give": "consent.given", "withdraw": "consent.withdrawn", "refuse": "consent.refused"}
 

@@ -20,9 +20,11 @@ from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import Question, QuestionError
 from opportune.core.outcomes import OutcomeError, OutcomePost
 from opportune.doors.http.api import Customers, Decisions, Govern, Ledger, healthz, metrics, readyz
+from opportune.doors.http.customers import AccountsRead, CustomersRead
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.keys import Keyring, key_of
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
+from opportune.doors.http.quarantine import QuarantineDoor
 from opportune.doors.http.vendors.door import VendorDoor
 from opportune.flows.govern import GovernError
 from opportune.flows.region import NotReady, Region
@@ -38,6 +40,9 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
         route_handlers=[
             Decisions,
             Customers,
+            CustomersRead,
+            AccountsRead,
+            QuarantineDoor,
             Govern,
             Ledger,
             healthz,
