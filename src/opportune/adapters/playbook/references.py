@@ -18,6 +18,7 @@ from opportune.core.payloads import payload_errors
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
 from opportune.core.residency import is_region_name
+from opportune.core.retention import nearest_period, period_ms
 from opportune.core.signals import SignalContract, parse_time_ms
 from opportune.core.wording import closest, listed, quoted
 
@@ -139,6 +140,8 @@ def _app(playbook: Playbook, app: App) -> Iterator[Found]:
     yield from _positive(("exploration", "value_scale"), app.exploration.value_scale)
     for risk, share in app.confidence_min.items():
         yield from _within(("confidence_min", risk), share, 0, 1)
+    for kept, text in app.privacy.retention.items():
+        yield from _period(("privacy", "retention", kept), text)
 
 
 def _regions(app: App) -> Iterator[Found]:
@@ -333,6 +336,13 @@ def _duration(field: FieldPath, text: str) -> Iterator[Found]:
         parse_duration_ms(text)
     except ValueError as error:
         yield Found(field, str(error))
+
+
+def _period(field: FieldPath, text: str) -> Iterator[Found]:
+    try:
+        period_ms(text)
+    except ValueError as error:
+        yield Found(field, str(error), nearest_period(text))
 
 
 def _is_zone(name: str) -> bool:
