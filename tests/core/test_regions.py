@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from opportune.adapters.playbook.examine import examine
-from opportune.core.playbook import PayloadMapping, SignalMapping, Source
 from opportune.core.payloads import Call, compile_payloads, drafts_of_call
+from opportune.core.playbook import PayloadMapping, SignalMapping, Source
 from opportune.core.residency import UNTOLD, elsewhere, is_region_name, refusal, region_of_key
 from opportune.core.signals import Draft, SignalContract
 from opportune.core.sources import compile_source, drafts
@@ -86,8 +86,10 @@ def test_regions_are_the_home_region_when_none_are_named(tmp_path: Path) -> None
     one = examine(playbook(tmp_path / "one", "region: eu\n")).playbook
     two = examine(playbook(tmp_path / "two", "region: eu\nregions: [us, eu]\n")).playbook
 
-    assert one is not None and one.app.every_region == ("eu",)
-    assert two is not None and two.app.every_region == ("us", "eu")
+    assert one is not None
+    assert one.app.every_region == ("eu",)
+    assert two is not None
+    assert two.app.every_region == ("us", "eu")
 
 
 def contract() -> SignalContract:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +27,7 @@ from opportune.core.playbook import App, Exploration, Holdout, Playbook
 from opportune.core.policies import Policy
 from opportune.core.signals import Draft, Receipt, SignalContract, format_time
 from opportune.flows.region import Region
-from opportune.ports import Clock, StoredDecision
+from opportune.ports import Clock, Courier, StoredDecision
 from opportune.testing.clock import FrozenClock
 
 MINUTE_MS = 60_000
@@ -106,15 +106,16 @@ def records_of(kind: str, folder: Path, vault: FileVault) -> MemoryRecords | Sql
 def region_of(
     folder: Path, book: Playbook | None = None, *, clock: Clock | None = None, kind: str = "memory",
     cards: Sequence[Scorecard] = (), under_way_max: int = 512,
+    name: str = "eu",
 ) -> Iterator[Region]:  # fmt: skip
     """A region at work whose live release is `book` with `cards`."""
     vault = FileVault(folder / "keys")
     records = records_of(kind, folder, vault)
     key = load_or_create_key(folder / "keys" / "ledger.key")
     region = Region(
-        name="eu", records=records, ledger=PublishedLedger(folder / "ledger", "tests/eu", key, records),
+        name=name, records=records, ledger=PublishedLedger(folder / "ledger", "tests/eu", key, records),
         vault=vault, clock=clock or FrozenClock(), pulse=MemoryPulse(),
-        under_way_max=under_way_max,
+        under_way_max=under_way_max, couriers=couriers,
     )  # fmt: skip
     try:
         if book is not None or records.live() is None:
