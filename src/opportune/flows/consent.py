@@ -60,11 +60,12 @@ def check_word(release: Release, word: Word) -> None:
     if not word.channels:
         raise ConsentError("channels", f"`channels` is empty: name at least one, or `{ANY_CHANNEL}` for all")
     if not word.controller:
-        if word.purpose != EVERYTHING:
-            _known("purpose", "purpose", word.purpose, purposes_of(release))
+        known = purposes_of(release)
+        if word.purpose not in (EVERYTHING, *known):
+            raise unknown("purpose", "purpose", word.purpose, known)
         for channel in word.channels:
-            if channel != ANY_CHANNEL:
-                _known("channels", "channel", channel, release.brain.channels)
+            if channel != ANY_CHANNEL and channel not in release.brain.channels:
+                raise unknown("channels", "channel", channel, release.brain.channels)
     if word.basis is not None and word.basis not in BASES:
         raise ConsentError("basis", f"{quoted(word.basis)} is no legal basis: use {listed(BASES)}")
     if word.expires_at is not None:
@@ -138,10 +139,9 @@ def _purposes(release: Release) -> Iterator[str]:
             yield from (one for one in named or () if isinstance(one, str))
 
 
-def _known(field: str, kind: str, name: str, known: Iterable[str]) -> None:
+def unknown(field: str, kind: str, name: str, known: Iterable[str]) -> ConsentError:
+    """The refusal of a name that the playbook does not have, with the nearest that it has."""
     names = sorted(known)
-    if name in names:
-        return
     near = closest(name, names)
     hint = f"did you mean `{near}`?" if near else f"the playbook has {listed(names)}"
-    raise ConsentError(field, f"no {kind} of the playbook is called {quoted(name)}: {hint}")
+    return ConsentError(field, f"no {kind} of the playbook is called {quoted(name)}: {hint}")

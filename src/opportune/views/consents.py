@@ -100,9 +100,12 @@ def proven(records: Records, ledger: Ledger, vault: Vault, stored: StoredSignal)
 
 
 def receipt(
-    release: Release, region: str, person: Person, said: Sequence[Proven], now_ms: int, id_: str, withdraw_at: str
-) -> dict[str, Any]:
-    """A consent receipt: one record per controller and purpose, each with all its events, the oldest first."""
+    records: Records, ledger: Ledger, vault: Vault, release: Release, region: str, person: Person, now_ms: int,
+    id_: str, withdraw_at: str,
+) -> dict[str, Any]:  # fmt: skip
+    """A consent receipt: one record per controller and purpose, each with all its events, the oldest first, and the
+    proof of each. `withdraw_at` says where the customer withdraws. May publish the ledger."""
+    said = [proven(records, ledger, vault, one) for one in consent_signals(records, person)]
     own = controller_of(release.playbook.app)
     events: dict[tuple[str, str], list[Proven]] = {}
     for one in said:

@@ -12,6 +12,7 @@ import typer
 
 from opportune.doors.cli import (
     audit,
+    consents,
     deciding,
     doctor,
     governing,
@@ -37,7 +38,7 @@ COMMANDS: dict[str, Command] = {
     "test": playbooks.run_tests,
     "serve": serving.serve,
     "ingest": ingesting.ingest,
-    "consent": ingesting.consent,
+    "consent": consents.consent,
     "decide": deciding.decide,
     "explain": deciding.explain,
     "replay": deciding.replay,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Response, get, post, put
+from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
-from opportune.core.consents import CONSENT_SIGNALS
-from opportune.core.customers import ANY_CHANNEL, Person, consent_status
+from opportune.core.customers import Person, consent_parts, consent_status
 from opportune.core.decisions.answers import answer_of
 from opportune.core.decisions.explain import why_not
 from opportune.core.decisions.records import decode_record
 from opportune.core.ledger import LedgerError
 from opportune.core.models import card_hash
-from opportune.core.signals import Draft, format_time
+from opportune.core.signals import format_time
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.region import Region
 from opportune.ports import StoredDecision
@@ -26,16 +25,6 @@ Text = Annotated[str, PathParameter(max_length=256)]
 Word = Annotated[str, QueryParameter(max_length=256)]
 Maybe = Annotated[str | None, QueryParameter(max_length=256)]
 Last = Annotated[int, QueryParameter(ge=1, le=1000)]
-
-
-class ConsentPut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a customer says about a purpose, in some channels or in all."""
-
-    status: Literal["given", "refused", "withdrawn"]
-    purpose: str = "marketing"
-    channels: tuple[str, ...] = (ANY_CHANNEL,)
-    source: str = "api"
-    expires_at: str | None = None
 
 
 class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,20 +90,6 @@ class Customers(Controller):
 
     path = "/v1/customers"
     tags = ("customers",)
-
-    @put("/{customer_id:str}/consents", sync_to_thread=True, summary="Records what the customer says")
-    def consent(self, region: Here, customer_id: Text, data: JSONBody[ConsentPut]) -> dict[str, Any]:
-        """Records what the customer says; it holds for every decision from now on."""
-        _person(region, customer_id)
-        type_ = next(name for name, status in CONSENT_SIGNALS.items() if status == data.status)
-        said: dict[str, Any] = {"purpose": data.purpose, "channels": list(data.channels)}
-        if data.expires_at is not None:
-            said["expires_at"] = data.expires_at
-        draft = Draft(data.source, region.clock.new_id(), type_, subject=customer_id, data=said)
-        receipt = region.ingest.run([draft])[0]
-        if receipt.status in ("quarantined", "rejected"):
-            raise HttpProblem(422, "consent_refused", receipt.problems[0].message)
-        return customer_view(region, _person(region, customer_id))
 
 
 class Govern(Controller):
@@ -242,7 +217,7 @@ def customer_view(region: Region, person: Person) -> dict[str, Any]:
         "stale": vector.stale,
         "consents": {
             key: {
-                "status": consent_status(person.consents, *_parts(key), now_ms),
+                "status": _status(person, key, now_ms),
                 "said": consent.status,
                 "at": format_time(consent.at_ms),
                 "source": consent.source,
@@ -270,9 +245,9 @@ def metrics_text(region: Region) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _parts(key: str) -> tuple[str, str]:
-    purpose, _, channel = key.partition("/")
-    return purpose, channel
+def _status(person: Person, key: str, now_ms: int) -> str:
+    purpose, channel, controller = consent_parts(key)
+    return consent_status(person.consents, purpose, channel, now_ms, controller)
 
 
 def _decision(region: Region, id_: str) -> StoredDecision:

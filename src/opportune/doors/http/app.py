@@ -20,9 +20,12 @@ from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import Question, QuestionError
 from opportune.core.outcomes import OutcomeError, OutcomePost
 from opportune.doors.http.api import Customers, Decisions, Govern, Ledger, healthz, metrics, readyz
+from opportune.doors.http.consents import Consents
 from opportune.doors.http.customers import AccountsRead, CustomersRead
+from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.keys import Keyring, key_of
+from opportune.doors.http.preferences.handlers import PAGES
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.doors.http.quarantine import QuarantineDoor
 from opportune.doors.http.vendors.door import VendorDoor
@@ -30,8 +33,11 @@ from opportune.flows.govern import GovernError
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
 
-OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json", "/console")
-"""Answered without an API key: health, the API's own description, and the console, which has sessions."""
+OPEN_PATHS = (
+    "/healthz", "/readyz", "/openapi.json", "/console", "/preferences/", "/unsubscribe/", "/.well-known/gpc.json",
+)  # fmt: skip
+"""Answered without an API key: health, the API's own description, the console, which has sessions, and the customers'
+pages, where the token in the address is the key."""
 
 
 def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[Any] = ()) -> HotDoor:
@@ -43,6 +49,9 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             CustomersRead,
             AccountsRead,
             QuarantineDoor,
+            Consents,
+            gpc_support,
+            *PAGES,
             Govern,
             Ledger,
             healthz,
