@@ -100,7 +100,7 @@ def erase(region: Region, customer: str, actor: str, why: str, also: Sequence[st
     begun = next((one for one in unfinished(region) if _is_about(region, one, customer)), None)
     if named is not None:
         # 1. find and 2. collect
-        about = _collected(region, _everybody(records, named, begun))
+        about = _collected(region, everybody(records, named, () if begun is None else begun.ids))
     elif begun is not None:
         about = _About(begun.ids, (), frozenset(begun.ids))
     else:
@@ -133,9 +133,9 @@ def unfinished(region: Region) -> list[Begun]:
     return _read(region, token)
 
 
-def _everybody(records: Records, customer: str, begun: Begun | None) -> tuple[str, ...]:
+def everybody(records: Records, customer: str, known: Collection[str] = ()) -> tuple[str, ...]:
     """1. find: the ids of everybody who is this customer; merges that were undone made nobody the same."""
-    found: dict[str, None] = dict.fromkeys((customer, *(() if begun is None else begun.ids)))
+    found: dict[str, None] = dict.fromkeys((customer, *known))
     waiting = list(found)
     while waiting:
         one = waiting.pop()
