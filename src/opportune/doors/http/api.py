@@ -10,9 +10,6 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
 from opportune.core.customers import Person, consent_parts, consent_status
-from opportune.core.decisions.answers import answer_of
-from opportune.core.decisions.explain import why_not
-from opportune.core.decisions.records import decode_record
 from opportune.core.ledger import LedgerError
 from opportune.core.models import card_hash
 from opportune.core.signals import format_time
@@ -35,7 +32,7 @@ class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decisions(Controller):
-    """GET /v1/decisions, /v1/decisions/{id} and its proof and replay."""
+    """GET /v1/decisions, and the proof and replay of one."""
 
     path = "/v1/decisions"
     tags = ("decisions",)
@@ -47,20 +44,6 @@ class Decisions(Controller):
         """The newest decisions."""
         found = region.records.decisions(last, disposition=disposition, customer=customer)
         return [_line(decision) for decision in found]
-
-    @get("/{decision_id:str}", sync_to_thread=True, summary="One decision")
-    def shown(self, region: Here, decision_id: Text) -> dict[str, Any]:
-        """One decision: the answer as given, the record it rests on, outcomes, and why not each candidate."""
-        one = _decision(region, decision_id)
-        record = decode_record(one.record)
-        brain = region.releases.brain_of(record.release)
-        return {
-            "answer": answer_of(brain, record),
-            "record": record,
-            "outcomes": region.records.outcomes(one.id),
-            "candidates": why_not(brain, record),
-            "ledger": {"index": one.leaf},
-        }
 
     @get(
         "/{decision_id:str}/proof", sync_to_thread=True,

@@ -26,6 +26,7 @@ from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.keys import Keyring, key_of
 from opportune.doors.http.preferences.handlers import PAGES
+from opportune.doors.http.privacy import DecisionShown, Privacy
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.doors.http.quarantine import QuarantineDoor
 from opportune.doors.http.vendors.door import VendorDoor
@@ -45,6 +46,8 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
     behind = Litestar(
         route_handlers=[
             Decisions,
+            DecisionShown,
+            Privacy,
             Customers,
             CustomersRead,
             AccountsRead,
