@@ -118,7 +118,7 @@ except StoreBroken as error:
 
 def test_a_file_that_cannot_grow_loses_nothing_acknowledged(path: Path) -> None:
     """A real refusal by the operating system, in a process of its own."""
-    called = [sys.executable, "-c", FULL_DISK, path, path.with_name("keys")]
+    called = [sys.executable, "-c", FULL_DISK, str(path), str(path.with_name("keys"))]
     ended = subprocess.run(called, capture_output=True, check=False)
     assert ended.returncode == 3, ended.stderr
     acknowledged = [int(line) for line in ended.stdout.split()]

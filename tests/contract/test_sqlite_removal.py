@@ -175,7 +175,8 @@ def test_a_value_that_an_erased_signal_held_is_free_and_that_of_others_is_not(re
 
 def test_signals_are_rewritten_at_their_places(path: Path, seal: MemorySeal) -> None:
     records = SqliteRecords(path, seal)
-    records.run(lambda tx: (a.append(tx, a.signal(1, name="Ada")), write_canary(tx)))
+    records.run(lambda tx: a.append(tx, a.signal(1, name="Ada")))
+    records.run(write_canary)
     first, second = records.signals()
     records.erase([GONE])
     changed = msgspec.structs.replace
@@ -191,7 +192,8 @@ def test_signals_are_rewritten_at_their_places(path: Path, seal: MemorySeal) -> 
 
 def test_old_accesses_are_dropped(records: SqliteRecords) -> None:
     old, new = (msgspec.structs.replace(ACCESS, id=f"x{at_ms}", at_ms=at_ms) for at_ms in (5, 6))
-    records.run(lambda tx: (tx.put_access(old), tx.put_access(new)))
+    records.run(lambda tx: tx.put_access(old))
+    records.run(lambda tx: tx.put_access(new))
     assert records.drop_before("access", 6) == 1
     assert records.accesses(9) == [new]
 

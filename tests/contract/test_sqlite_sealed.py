@@ -206,7 +206,8 @@ def test_a_store_of_the_first_version_is_upgraded_and_read(path: Path, seal: Mem
     assert records.decisions(9) == [a.decision(1)]
     assert records.outcomes(a.decision(1).id) == [a.outcome(1, detail="mail")]
     records.run(lambda tx: a.put(tx, a.person("c1", plan=SECRET), a.outcome(1, detail=SECRET)))
-    records.run(lambda tx: tx.put_quarantined(msgspec.structs.replace(tx.quarantined(1), status="resubmitted")))
+    sent_again = msgspec.structs.replace(a.quarantined(1), seq=1, status="resubmitted")
+    records.run(lambda tx: tx.put_quarantined(sent_again))
     records.close()
     assert SECRET.encode() not in path.read_bytes()
     records = SqliteRecords(path, seal)

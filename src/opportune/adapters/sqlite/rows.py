@@ -5,7 +5,7 @@ bound to the table and the row.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -41,6 +41,8 @@ _decode_signal = msgspec.json.Decoder(tuple[dict[str, Any], tuple[str, ...], tup
 _decode_problems = msgspec.json.Decoder(tuple[Problem, ...]).decode
 _decode_quarantined = msgspec.msgpack.Decoder(tuple[bytes, tuple[Problem, ...], str]).decode
 _decode_proposal = msgspec.json.Decoder(tuple[dict[str, Any], str]).decode
+
+_NO_SALT: Final = bytes(32)
 
 
 class Rows:
@@ -116,6 +118,9 @@ class Rows:
         plain = opened(self._seal, person_subject(customer), f"decisions/{id_}", record)
         if plain is not None:
             salt, record = _decode_record(plain)
+        elif not salt:
+            # Somebody put it in the place of a sealed one, whose salt they cannot know: no entry commits to it.
+            salt = _NO_SALT
         return StoredDecision(
             id_, at_ms, customer, account, unit, moment, release_, disposition, offer, channel,
             bool(holdout), total_us, record, salt, leaf, key,
