@@ -110,6 +110,22 @@ class Machine:
 
         return keyring(place.keys_file.parent, region=place.region)
 
+    def add_key(self, place: Place, name: str, scopes: frozenset[str]) -> str:
+        from opportune.wiring import add_key
+
+        return add_key(place.data, name, scopes)
+
+    def key_names(self, place: Place) -> Mapping[str, frozenset[str]]:
+        from opportune.wiring import keyring, keys_of
+
+        keyring(place.data)
+        return {one.name: one.scopes for one in keys_of(place.data)}
+
+    def revoke_key(self, place: Place, name: str) -> None:
+        from opportune.wiring import revoke_key
+
+        revoke_key(place.data, name)
+
     def trainer(self) -> Trainer:
         try:
             from opportune.adapters.sklearn.train import SklearnTrainer

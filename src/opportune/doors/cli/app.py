@@ -17,8 +17,10 @@ from opportune.doors.cli import (
     doctor,
     governing,
     ingesting,
+    keys,
     learning,
     playbooks,
+    privacy,
     quarantine,
     serving,
     showing,
@@ -48,6 +50,9 @@ COMMANDS: dict[str, Command] = {
     "promote": governing.promote,
     "rollback": governing.rollback,
     "releases": governing.releases,
+    "erase": privacy.erase,
+    "export": privacy.export,
+    "retain": privacy.retain,
     "doctor": doctor.doctor,
 }
 """In the order of a working day."""
@@ -78,7 +83,8 @@ def _told(ctx: typer.Context, error: Exception, as_json: bool) -> int:
     sentences = [str(error)] if isinstance(error, Refusal) else bench(ctx).sentences(error)
     code = BAD_INPUT
     if sentences is None:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        # Its type alone: the text of an error that nobody expected may hold a personal value.
+        what = type(error).__name__
         sentences = [f"this is a fault of opportune ({what}): set OPPORTUNE_TRACE=1 to see where, and report it"]
         code = FAULT
     if as_json:
@@ -101,7 +107,13 @@ def build() -> typer.Typer:
     audits = typer.Typer(help="Verify the ledger, and prove what is in it.", no_args_is_help=True)
     audits.command("verify")(told(audit.verify))
     audits.command("prove")(told(audit.prove))
+    audits.command("accesses")(told(privacy.accesses))
     app.add_typer(audits, name="audit")
+    rings = typer.Typer(help="API keys: add, list, revoke.", no_args_is_help=True)
+    rings.command("add")(told(keys.add))
+    rings.command("list")(told(keys.listed))
+    rings.command("revoke")(told(keys.revoke))
+    app.add_typer(rings, name="keys")
     kept_out = typer.Typer(help="Signals that were kept out: list, show, fix, resubmit, discard.")
     kept_out.callback(invoke_without_command=True)(told(quarantine.listed))
     kept_out.command("show")(told(quarantine.show))

@@ -118,6 +118,15 @@ class Workbench(Protocol):
 
     def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]: ...
 
+    def add_key(self, place: Place, name: str, scopes: frozenset[str]) -> str:
+        """A new API key; KeysError when the name is taken."""
+
+    def key_names(self, place: Place) -> Mapping[str, frozenset[str]]:
+        """The scopes of every API key by its name."""
+
+    def revoke_key(self, place: Place, name: str) -> None:
+        """KeysError when no key is called so."""
+
     def trainer(self) -> Trainer: ...
 
     def tables(self) -> TableReader: ...
