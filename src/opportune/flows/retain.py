@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from itertools import islice
@@ -78,15 +78,16 @@ class _Rules(msgspec.Struct, frozen=True):
         return sha256(msgspec.json.encode((self.release.hash, periods))).hexdigest()[:16]
 
 
-def retain(region: Region, *, dry_run: bool = False) -> RetentionReport:
-    """Removes what has outlived its period; with `dry_run` only counts it. Runs beside everything else."""
+def retain(region: Region, *, dry_run: bool = False, rest: Callable[[], None] = lambda: None) -> RetentionReport:
+    """Removes what has outlived its period; with `dry_run` only counts it. Runs beside everything else, and calls
+    `rest` after every few hundred signals."""
     release, now_ms = region.releases.live(), region.clock.now_ms()
-    said: dict[str, str] = {name: text for name, text in release.playbook.app.privacy.retention.items()}
+    said: dict[str, str] = dict(release.playbook.app.privacy.retention.items())
     periods = {name: period_ms(text) for name, text in said.items()}
     by_class = {name: periods[name] for name in CLASSES if name in periods}
     rules = _Rules(release, by_class, now_ms, {})
     # 1. signals and 2. traits
-    signals, fields = _signals(region, rules, dry_run=dry_run) if by_class else (0, 0)
+    signals, fields = _signals(region, rules, rest, dry_run=dry_run) if by_class else (0, 0)
     people, accounts, traits = _traits(region, rules, dry_run=dry_run) if by_class else (0, 0, 0)
     # 3. entries
     quarantine = _entries(region.records, "quarantine", periods, now_ms, dry_run=dry_run)
@@ -99,7 +100,7 @@ def retain(region: Region, *, dry_run: bool = False) -> RetentionReport:
     return report
 
 
-def _signals(region: Region, rules: _Rules, *, dry_run: bool) -> tuple[int, int]:
+def _signals(region: Region, rules: _Rules, rest: Callable[[], None], *, dry_run: bool) -> tuple[int, int]:
     """(signals changed, fields removed). What is older than every period was looked at once and is not again."""
     records = region.records
     done, name = _position(records, rules.name())
@@ -119,6 +120,7 @@ def _signals(region: Region, rules: _Rules, *, dry_run: bool) -> tuple[int, int]
         changed += len(rewritten)
         if rewritten and not dry_run:
             records.rewrite_signals(rewritten)
+        rest()
     if not dry_run:
         records.run(lambda tx: tx.set_position(POSITION, f"{done}/{name}"))
     return changed, fields
