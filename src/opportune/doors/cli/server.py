@@ -11,6 +11,7 @@ from types import TracebackType
 import uvicorn
 
 from opportune.core.ledger import LedgerError
+from opportune.doors.cli.keeper import Keeper
 from opportune.doors.cli.output import Refusal
 from opportune.doors.console import ConsoleDeps, Sessions, console_handlers
 from opportune.doors.http.app import build_app
@@ -33,6 +34,7 @@ class Server:
         self.host, self.port = listener.getsockname()[:2]
         self._sessions = Sessions(region.clock)
         self._publisher = Publisher(region)
+        self._keeper = Keeper(region)
         deps = ConsoleDeps(
             records=region.records, ledger=region.ledger, pulse=region.pulse, clock=region.clock,
             brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions,
@@ -67,6 +69,7 @@ class Server:
                 raise Refusal(f"the server did not start on {self.url}: look at the messages above")
             sleep(0.005)
         self._publisher.start()
+        self._keeper.start()
         return self
 
     def __exit__(
@@ -74,6 +77,7 @@ class Server:
     ) -> None:
         self._server.should_exit = True
         self._thread.join(STOP_WAIT_MAX_S + 5)
+        self._keeper.stop()
         self._publisher.stop()
         self._listener.close()
 

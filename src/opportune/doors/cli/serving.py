@@ -15,7 +15,8 @@ from opportune.doors.cli.output import Refusal, emit, note
 
 if TYPE_CHECKING:
     from opportune.doors.cli.server import Server
-    from opportune.doors.cli.workbench import Place
+    from opportune.doors.cli.workbench import Place, Workbench
+    from opportune.doors.http.keys import Keyring
 
 WATCH_EVERY_S = 0.5
 
@@ -52,10 +53,31 @@ def serve(
         keyring, _ = workbench.keys(place)
         with Server(region, keyring, listen(host, port)) as server:
             _banner(server, place, region.releases.live().hash, as_json)
+            kept = _written_ns(place)
             while not stop.wait(WATCH_EVERY_S):
                 if not server.alive:
                     raise Refusal("the server ended by itself: look at the messages above")
+                kept = _keys_kept(workbench, place, keyring, kept)
     note("stopped: everything acknowledged is stored, the ledger is published")
+
+
+def _keys_kept(workbench: Workbench, place: Place, keyring: Keyring, known_ns: int) -> int:
+    """Takes over the file of keys when it was written since, and returns when; a broken file changes nothing."""
+    written_ns = _written_ns(place)
+    if written_ns != known_ns:
+        try:
+            keyring.become(workbench.keys(place)[0])
+        except Exception as error:  # noqa: BLE001 - the server goes on with the keys it has
+            for sentence in workbench.sentences(error) or [f"the keys could not be read ({type(error).__name__})"]:
+                note(sentence)
+    return written_ns
+
+
+def _written_ns(place: Place) -> int:
+    try:
+        return place.keys_file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def is_loopback(host: str) -> bool:
