@@ -9,7 +9,6 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
-from opportune.core.customers import Person, consent_parts, consent_status
 from opportune.core.ledger import LedgerError
 from opportune.core.models import card_hash
 from opportune.core.signals import format_time
@@ -66,13 +65,6 @@ class Decisions(Controller):
         except LookupError as error:
             raise HttpProblem(404, "unknown_release", str(error)) from None
         return found
-
-
-class Customers(Controller):
-    """PUT /v1/customers/{id}/consents."""
-
-    path = "/v1/customers"
-    tags = ("customers",)
 
 
 class Govern(Controller):
@@ -182,36 +174,6 @@ def metrics(region: Here) -> str:
     return metrics_text(region)
 
 
-def customer_view(region: Region, person: Person) -> dict[str, Any]:
-    """One customer as JSON; every fact with its age."""
-    now_ms = region.clock.now_ms()
-    release = region.releases.live()
-    account = None if person.account is None else region.records.account(person.account)
-    vector = release.views.read(person.features, None if account is None else account.features, now_ms)
-    return {
-        "id": person.id,
-        "account": person.account,
-        "traits": person.traits,
-        "features": {
-            name: {"value": value, "age_ms": age}
-            for name, value, age in zip(release.views.names, vector.values, vector.ages_ms, strict=True)
-        },
-        "missing": vector.missing,
-        "stale": vector.stale,
-        "consents": {
-            key: {
-                "status": _status(person, key, now_ms),
-                "said": consent.status,
-                "at": format_time(consent.at_ms),
-                "source": consent.source,
-            }
-            for key, consent in person.consents.items()
-        },
-        "contacts": person.contacts[-20:],
-        "decisions": [_line(one) for one in region.records.decisions(20, customer=person.id)],
-    }
-
-
 def metrics_text(region: Region) -> str:
     """Counters and gauges in Prometheus' text format."""
     lines = []
@@ -228,24 +190,11 @@ def metrics_text(region: Region) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _status(person: Person, key: str, now_ms: int) -> str:
-    purpose, channel, controller = consent_parts(key)
-    return consent_status(person.consents, purpose, channel, now_ms, controller)
-
-
 def _decision(region: Region, id_: str) -> StoredDecision:
     found = region.records.decision(id_)
     if found is None:
         raise HttpProblem(404, "unknown_decision", f"no decision has the id `{id_}`")
     return found
-
-
-def _person(region: Region, id_: str) -> Person:
-    person = region.records.person(id_)
-    if person is None:
-        message = "no signal has named this customer yet: send one first, or check the id"
-        raise HttpProblem(404, "unknown_customer", message)
-    return person
 
 
 def _line(decision: StoredDecision) -> dict[str, Any]:

@@ -54,20 +54,24 @@ class DecisionShown(Controller):
         }
 
 
+@delete(
+    "/v1/customers/{customer_id:str}", tags=("privacy",), sync_to_thread=True, status_code=200,
+    summary="Erases one customer",
+)
+def erased_customer(request: AnyRequest, region: Here, customer_id: Text, why: Why = "") -> dict[str, Any]:
+    """Everything about the customer is removed, their keys are destroyed, and every file is scanned."""
+    try:
+        report = erase(region, customer_id, caller_of(request).name, why)
+    except Unknown:
+        raise HttpProblem(404, "unknown_customer", "nobody is called this: check the id") from None
+    return report_document(report)
+
+
 class Privacy(Controller):
-    """DELETE /v1/customers/{id}, its export, and GET /v1/accesses."""
+    """GET /v1/customers/{id}/export and /v1/accesses."""
 
     path = "/v1"
     tags = ("privacy",)
-
-    @delete("/customers/{customer_id:str}", sync_to_thread=True, status_code=200, summary="Erases one customer")
-    def erase(self, request: AnyRequest, region: Here, customer_id: Text, why: Why = "") -> dict[str, Any]:
-        """Everything about the customer is removed, their keys are destroyed, and every file is scanned."""
-        try:
-            report = erase(region, customer_id, caller_of(request).name, why)
-        except Unknown:
-            raise HttpProblem(404, "unknown_customer", "nobody is called this: check the id") from None
-        return report_document(report)
 
     @get("/customers/{customer_id:str}/export", sync_to_thread=True, summary="Everything known about one customer")
     def export(self, request: AnyRequest, region: Here, customer_id: Text, purpose: Why = "") -> Stream:
