@@ -113,18 +113,18 @@ class Machine:
     def add_key(self, place: Place, name: str, scopes: frozenset[str]) -> str:
         from opportune.wiring import add_key
 
-        return add_key(place.data, name, scopes)
+        return add_key(place.keys_file.parent, name, scopes, place.region)
 
     def key_names(self, place: Place) -> Mapping[str, frozenset[str]]:
         from opportune.wiring import keyring, keys_of
 
-        keyring(place.data)
-        return {one.name: one.scopes for one in keys_of(place.data)}
+        keyring(place.keys_file.parent, region=place.region)
+        return {one.name: one.scopes for one in keys_of(place.keys_file.parent)}
 
     def revoke_key(self, place: Place, name: str) -> None:
         from opportune.wiring import revoke_key
 
-        revoke_key(place.data, name)
+        revoke_key(place.keys_file.parent, name, place.region)
 
     def trainer(self) -> Trainer:
         try:

@@ -18,6 +18,7 @@ from opportune.adapters.files.published import PublishedLedger
 from opportune.adapters.files.scan import FileScanner
 from opportune.adapters.files.shelf import FileShelf
 from opportune.adapters.memory.pulse import MemoryPulse
+from opportune.adapters.smtp import couriers_of
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.sqlite.reading import SqliteReading
 from opportune.adapters.system.clock import SystemClock
@@ -100,6 +101,7 @@ def region_over(folder: Path, project: str, region: str, records: SqliteRecords,
         pulse=MemoryPulse(),
         warm=freeze,
         scan=FileScanner(lambda: scanned_of(folder)),
+        couriers=couriers_of(folder / "secrets"),
     )
 
 
@@ -166,9 +168,9 @@ def add_key(data: Path, name: str, scopes: Scopes, region: str | None = None) ->
     return str(kept[name]["key"])
 
 
-def revoke_key(data: Path, name: str) -> None:
+def revoke_key(data: Path, name: str, region: str | None = None) -> None:
     """Takes a key out of the file of keys; KeysError when there is none of this name."""
-    keyring(data)
+    keyring(data, region=region)
     kept = json.loads((data / API_KEYS).read_text())
     if name not in kept:
         raise KeysError(f"no key is called `{name}`: there are {', '.join(sorted(kept)) or 'none'}")
