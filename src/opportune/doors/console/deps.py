@@ -8,6 +8,7 @@ import msgspec
 
 from opportune.core.decisions.brain import Brain
 from opportune.doors.console.sessions import Sessions
+from opportune.flows.region import Region
 from opportune.ports import Clock, Ledger, Pulse, Records
 
 
@@ -22,7 +23,8 @@ def never() -> bool:
 class ConsoleDeps(msgspec.Struct, frozen=True):
     """Ports and settings. `brain` gives the live release's brain and `brain_of` that of a release by its hash;
     both raise LookupError when there is none. `degraded` lists (component, what is wrong) of the process.
-    `stopping` ends open streams within one beat, so that a server can shut down."""
+    `region` is what customers and quarantine are read from and written to; without it the console shows decisions
+    only. `stopping` ends open streams within one beat, so that a server can shut down."""
 
     records: Records
     ledger: Ledger
@@ -35,3 +37,4 @@ class ConsoleDeps(msgspec.Struct, frozen=True):
     stopping: Callable[[], bool] = never
     stream_every_ms: int = 1_000
     streams_max: int = 32
+    region: Region | None = None

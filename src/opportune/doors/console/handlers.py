@@ -10,7 +10,10 @@ from litestar.exceptions import HTTPException, InternalServerException, NotFound
 from litestar.params import FromPath
 from litestar.response import ServerSentEvent
 
+from opportune.doors.console.customers import CustomerRoom, customer_routes
 from opportune.doors.console.deps import ConsoleDeps
+from opportune.doors.console.desk import Desk
+from opportune.doors.console.quarantine import QuarantineRoom, quarantine_routes
 from opportune.doors.console.room import Room
 from opportune.doors.console.security import HEADERS, AnyRequest, entered, own_post
 
@@ -22,22 +25,23 @@ AnyResponse = Response[Any]
 
 def console_handlers(deps: ConsoleDeps) -> list[Router]:
     """Everything to mount: one router for `/console`."""
-    room = Room(deps)
+    desk = Desk(deps)
+    room = Room(desk)
 
     async def before(request: AnyRequest) -> AnyResponse | None:
-        return _turned_away(room, deps, request)
+        return _turned_away(desk, room, request)
 
     def problem(request: AnyRequest, error: HTTPException) -> AnyResponse:
-        return room.problem(request, error)
+        return desk.problem(request, error)
 
     def fault(request: AnyRequest, error: Exception) -> AnyResponse:
         _log.exception("the console could not answer", exc_info=error)
-        return room.problem(request, InternalServerException("something went wrong: the log says more"))
+        return desk.problem(request, InternalServerException("something went wrong: the log says more"))
 
     return [
         Router(
             "/console",
-            route_handlers=[*_pages(room), *_actions(room)],
+            route_handlers=[*_pages(room), *_actions(room), *_of_region(desk)],
             before_request=before,
             after_request=_with_headers,
             exception_handlers={HTTPException: problem, Exception: fault},
@@ -46,17 +50,25 @@ def console_handlers(deps: ConsoleDeps) -> list[Router]:
     ]
 
 
-def _turned_away(room: Room, deps: ConsoleDeps, request: AnyRequest) -> AnyResponse | None:
+def _of_region(desk: Desk) -> list[Any]:
+    """The pages that need a region: customers, accounts and quarantine."""
+    region = desk.deps.region
+    if region is None:
+        return []
+    return [*customer_routes(CustomerRoom(desk, region)), *quarantine_routes(QuarantineRoom(desk, region))]
+
+
+def _turned_away(desk: Desk, room: Room, request: AnyRequest) -> AnyResponse | None:
     path = request.url.path
     if path.startswith(OPEN_TO_ALL):
         return None
     if request.method == "POST" and not own_post(request):
-        return room.refused(request, 403, "This form was not sent from the console. Open the page again.")
+        return desk.refused(request, 403, "This form was not sent from the console. Open the page again.")
     token = request.query_params.get("t")
     if path.rstrip("/") == "/console" and token is not None:
         return room.enter(request, token)
-    if not entered(request, deps.sessions):
-        return room.refused(request, 401, "You are not signed in, or your session has ended.")
+    if not entered(request, desk.deps.sessions):
+        return desk.refused(request, 401, "You are not signed in, or your session has ended.")
     return None
 
 

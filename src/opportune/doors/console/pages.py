@@ -41,7 +41,8 @@ def static_files() -> Mapping[str, StaticFile]:
 class Pages:
     """The compiled templates. Escapes everything; a name nobody gave is an error."""
 
-    def __init__(self, files: Mapping[str, StaticFile]) -> None:
+    def __init__(self, files: Mapping[str, StaticFile], rooms: bool) -> None:
+        """`rooms`: there are pages on customers and quarantine to link to."""
         self._environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -64,13 +65,19 @@ class Pages:
             minute=phrases.minute,
             value=phrases.value,
             short=phrases.short,
+            when=phrases.when,
+            ago=phrases.ago,
+            pretty=phrases.pretty,
         )
         self._environment.globals.update(
             fig=figures,
+            rooms=rooms,
             words_of=phrases.DISPOSITION_WORDS,
             means=phrases.DISPOSITION_MEANS,
             reason_words=phrases.REASON_WORDS,
             stage_words=phrases.STAGE_WORDS,
+            kind_words=phrases.KIND_WORDS,
+            problem_words=phrases.PROBLEM_WORDS,
             own_words=phrases.RULES_SAID_BY_THEIR_STAGE,
             asset=lambda name: f"/console/static/{files[name].tag}/{name}",
         )

@@ -62,6 +62,31 @@ STAGE_ORDER = (
 """How near a candidate came: the winner first, last those of channels that nobody asked for."""
 
 
+KIND_WORDS = {
+    "signal": "Signals",
+    "decision": "Decisions",
+    "outcome": "Outcomes",
+    "consent": "Consent",
+    "merge": "Merges",
+    "access": "Who looked",
+}
+PROBLEM_WORDS = {
+    "missing": "missing",
+    "type": "wrong type",
+    "schema": "against the schema",
+    "unknown_type": "unknown signal type",
+    "unknown_version": "unknown version",
+    "conflict": "id used before",
+    "future": "in the future",
+    "time": "time unreadable",
+    "size": "too large",
+    "depth": "nested too deep",
+    "range": "out of range",
+    "text": "not printable",
+}
+"""What a problem's code says; a code that is not here stands for itself."""
+
+
 def micros(us: int | None) -> str:
     """`312 µs`, `4.21 ms`, `42.1 ms`, `1.25 s`; a dash for what was not measured."""
     if us is None:
@@ -131,6 +156,23 @@ def thousandths(at_ms: int) -> str:
 def stamp(at_ms: int) -> str:
     """`2026-11-02 14:03:22.518 UTC`."""
     return _utc(at_ms).strftime("%Y-%m-%d ") + clock(at_ms) + " UTC"
+
+
+def when(at_ms: int) -> str:
+    """`2026-11-02 14:03`, UTC."""
+    return _utc(at_ms).strftime("%Y-%m-%d %H:%M")
+
+
+def ago(at_ms: int, now_ms: int) -> str:
+    """`4 min ago`; what lies ahead of our clock is `now`."""
+    return "now" if at_ms >= now_ms else f"{duration(now_ms - at_ms)} ago"
+
+
+def pretty(of: object) -> str:
+    """A value inside a cell: text as it is, lists with commas, objects as JSON."""
+    if isinstance(of, (list, tuple)) and all(isinstance(one, (str, int, float)) for one in of):
+        return ", ".join(value(one) for one in of)
+    return value(of)
 
 
 def minute(of_day: int) -> str:

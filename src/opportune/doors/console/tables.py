@@ -17,6 +17,11 @@ from opportune.views.live import DISPOSITIONS
 SORTS = ("fate", "offer", "channel", "value", "probability")
 
 
+def quoted(text: str) -> str:
+    """A text as one part of an address."""
+    return quote(text, safe="")
+
+
 class Filters(msgspec.Struct, frozen=True):
     """The live page's narrowing."""
 
@@ -28,10 +33,6 @@ class Filters(msgspec.Struct, frozen=True):
         disposition = request.query_params.get("disposition")
         customer = request.query_params.get("customer", "").strip()[:200]
         return Filters(disposition if disposition in DISPOSITIONS else None, customer or None)
-
-    @staticmethod
-    def quoted(text: str) -> str:
-        return quote(text, safe="")
 
     def address(self, path: str = "/console", **changes: str | None) -> str:
         """The address with these filters and the changes; None takes one away."""
@@ -75,7 +76,7 @@ def candidate_table(view: DecisionView, query: Mapping[str, Any]) -> CandidateTa
     values = [abs(one.value) for one in view.candidates if one.value is not None]
     return CandidateTable(
         tuple(rows), len(view.candidates), len(values), find, sort, down,
-        f"/console/decisions/{Filters.quoted(view.id)}", max(values, default=0.0),
+        f"/console/decisions/{quoted(view.id)}", max(values, default=0.0),
     )
 
 

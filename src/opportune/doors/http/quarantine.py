@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, delete, get, post
-from litestar.params import QueryParameter
+from litestar.params import FromPath, QueryParameter
 
 from opportune.core.masking import clear_for
 from opportune.core.signals import Problem, Receipt, format_time
@@ -46,7 +46,7 @@ class QuarantineDoor(Controller):
         return [line_document(one) for one in view.rows]
 
     @get("/{seq:int}", sync_to_thread=True, summary="One signal that was kept out, beside what is wrong with it")
-    def shown(self, request: AnyRequest, region: Here, seq: int) -> dict[str, Any]:
+    def shown(self, request: AnyRequest, region: Here, seq: FromPath[int]) -> dict[str, Any]:
         """What was sent, as this key may see it, and the problems of each field."""
         kept = region.records.quarantine_entry(seq)
         if kept is None:
@@ -63,7 +63,7 @@ class QuarantineDoor(Controller):
         return entry_document(entry_view(kept, region.releases.live(), clear))
 
     @post("/{seq:int}/resubmit", sync_to_thread=False, status_code=200, summary="Sends it again, as it was or fixed")
-    async def again(self, request: AnyRequest, region: Here, seq: int) -> dict[str, Any]:
+    async def again(self, request: AnyRequest, region: Here, seq: FromPath[int]) -> dict[str, Any]:
         """The body, if there is one, is the fixed draft. Still wrong is a 422 that names every field."""
         body = await request.body()
         actor = caller_of(request).name
@@ -71,7 +71,7 @@ class QuarantineDoor(Controller):
 
     @delete("/{seq:int}", sync_to_thread=True, status_code=200, summary="Discards it, with the reason")
     def discarded(
-        self, request: AnyRequest, region: Here, seq: int, why: Annotated[str, QueryParameter(max_length=500)]
+        self, request: AnyRequest, region: Here, seq: FromPath[int], why: Annotated[str, QueryParameter(max_length=500)]
     ) -> dict[str, Any]:
         """It stays in the list as discarded; the step is in the ledger."""
         try:
