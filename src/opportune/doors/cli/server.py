@@ -37,7 +37,7 @@ class Server:
         self._keeper = Keeper(region)
         deps = ConsoleDeps(
             records=region.records, ledger=region.ledger, pulse=region.pulse, clock=region.clock,
-            brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions,
+            brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions, region=region,
             degraded=self._publisher.degraded, stopping=lambda: self._server.should_exit,
         )  # fmt: skip
         config = uvicorn.Config(
