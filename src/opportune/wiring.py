@@ -31,6 +31,9 @@ from opportune.ports import StoreBroken
 DATA_FOLDER = ".opportune"
 API_KEYS = "api_keys.json"
 CARDS = "models"
+EXPORTS = "exports"
+"""Where a region keeps exports of customers until they are handed over; an erasure removes them."""
+
 RECORDS = "records.db"
 KEYS = "keys"
 
@@ -100,7 +103,7 @@ def region_over(folder: Path, project: str, region: str, records: SqliteRecords,
         clock=SystemClock(),
         pulse=MemoryPulse(),
         warm=freeze,
-        scan=FileScanner(lambda: scanned_of(folder)),
+        scan=FileScanner(lambda: scanned_of(folder), folder / EXPORTS),
         couriers=couriers_of(folder / "secrets"),
     )
 

@@ -168,19 +168,22 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Scanned(msgspec.Struct, frozen=True):
-    """How much was looked through, and what was found; `unread` are files that could not be read."""
+    """How much was looked through, and what was found; `unread` are files that could not be read, `discarded` were
+    exports that held a text."""
 
     files: int = 0
     bytes: int = 0
     hits: tuple[Hit, ...] = ()
     unread: tuple[str, ...] = ()
+    discarded: tuple[str, ...] = ()
 
 
 class Scanner(Protocol):
     """Looks through every file of a region for texts that must not be there, however they are written."""
 
-    def __call__(self, texts: Collection[str], also: Sequence[str] = ()) -> Scanned:
-        """`also` are further files and folders. Raises OSError when the scan could not be done."""
+    def __call__(self, texts: Collection[str], also: Sequence[str] = (), *, discard: bool = False) -> Scanned:
+        """`also` are further files and folders; `discard` removes what holds a text from the folder of exports.
+        Raises OSError when the scan could not be done."""
 
 
 class TableReader(Protocol):

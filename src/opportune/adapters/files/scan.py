@@ -37,18 +37,29 @@ class _Order(msgspec.Struct):
 class FileScanner:
     """Scans its files and folders, and whatever else is named, each time for other texts."""
 
-    def __init__(self, roots: Callable[[], Sequence[Path]]) -> None:
-        """`roots` is asked each time: folders and files come and go."""
+    def __init__(self, roots: Callable[[], Sequence[Path]], exports: Path | None = None) -> None:
+        """`roots` is asked each time: folders and files come and go. What lies in `exports` may be discarded."""
         self._roots = roots
+        self._exports = exports
 
-    def __call__(self, texts: Collection[str], also: Sequence[str] = ()) -> Scanned:
+    def __call__(self, texts: Collection[str], also: Sequence[str] = (), *, discard: bool = False) -> Scanned:
         """Raises OSError when the scan itself could not be done."""
         order = msgspec.json.encode(_Order([*map(str, self._roots()), *also], sorted(texts)))
         itself = [sys.executable, "-m", __name__]
         done = subprocess.run(itself, input=order, capture_output=True, check=False)  # noqa: S603 - our own module
         if done.returncode != 0:
             raise OSError(f"the scan for what may be left ended with code {done.returncode}: run it again")
-        return msgspec.json.decode(done.stdout, type=Scanned)
+        found = msgspec.json.decode(done.stdout, type=Scanned)
+        return self._discarded(found) if discard and found.hits else found
+
+    def _discarded(self, found: Scanned) -> Scanned:
+        """What was found, without the exports in which it was: they are removed."""
+        exports = self._exports
+        gone = sorted({hit.path for hit in found.hits if exports is not None and Path(hit.path).is_relative_to(exports)})
+        for path in gone:
+            Path(path).unlink(missing_ok=True)
+        left = tuple(hit for hit in found.hits if hit.path not in gone)
+        return msgspec.structs.replace(found, hits=left, discarded=tuple(gone))
 
 
 def scan(roots: Sequence[Path], texts: Collection[str]) -> Scanned:
