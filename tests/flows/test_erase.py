@@ -45,7 +45,7 @@ def book() -> Any:
 @pytest.fixture(params=["memory", "sqlite"])
 def region(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Region]:
     with small.region_of(tmp_path / "eu", book(), kind=request.param) as region:
-        region.scan = lambda texts, also=(): scan([tmp_path], texts)
+        region.scan = lambda texts, also=(), discard=False: scan([tmp_path], texts)
         yield region
 
 
@@ -213,7 +213,7 @@ def test_what_a_file_still_holds_is_said(region: Region, tmp_path: Path) -> None
 
 def test_words_of_the_playbook_and_other_customers_are_not_looked_for(region: Region) -> None:
     asked: list[set[str]] = []
-    region.scan = lambda texts, also=(): asked.append(set(texts)) or Scanned()  # type: ignore[func-returns-value]
+    region.scan = lambda texts, also=(), discard=False: asked.append(set(texts)) or Scanned()  # type: ignore[func-returns-value]
     other = lived(region, "canary-bob")
     who = lived(region)
     small.say(region, "person.updated", who, referred_by=other, says="usage.recorded", town="Springfield")

@@ -7,7 +7,8 @@
 5. remove: every row about them
 6. destroy: their keys, so that no backup of the store says anything without an equally old backup of the keys
 7. scrub: write-ahead log and free pages emptied, the ledger published, the erasure as finished
-8. scan: every file of the region for what was collected; what is found is scrubbed deeply and looked for again
+8. scan: every file of the region for what was collected; exports that hold it are removed, and what is found
+   elsewhere is scrubbed deeply and looked for again
 
 Killed between any two steps it is finished by running it again: step 3 wrote down whom it is about, in a token that
 only this region's key opens.
@@ -259,10 +260,12 @@ def _proved(
     wanted = {text for text in about.texts if len(text) >= TEXT_CHARS_MIN}
     found = Scanned()
     if region.scan is not None:
-        found = region.scan(wanted, also)
+        found = region.scan(wanted, also, discard=True)
+        discarded = found.discarded
         if found.hits:
             region.records.scrub(deep=True)
             found = region.scan(wanted, also)
+        removed = {**removed, "exports": len(discarded)}
     return ErasureReport(
         customer, status, begun.id, len(begun.ids), removed, destroyed, len(wanted), len(about.texts) - len(wanted),
         found.files, found.bytes, found.hits, found.unread,

@@ -69,3 +69,17 @@ def test_locks_of_an_open_store_outlive_the_scan(tmp_path: Path) -> None:
     holder.execute("ROLLBACK")
     holder.close()
     assert "locked" in tried.stderr
+
+
+def test_an_export_that_holds_one_is_removed_on_demand(tmp_path: Path) -> None:
+    exports = tmp_path / "exports"
+    exports.mkdir()
+    (exports / "hers.json").write_text("canary-0001")
+    (exports / "his.json").write_text("canary-0002")
+    (tmp_path / "log").write_text("canary-0001")
+    scanner = FileScanner(lambda: [tmp_path], exports)
+    assert scanner(["canary-0001"]).discarded == ()
+    found = scanner(["canary-0001"], discard=True)
+    assert found.discarded == (str(exports / "hers.json"),)
+    assert [hit.path for hit in found.hits] == [str(tmp_path / "log")]
+    assert [path.name for path in exports.iterdir()] == ["his.json"]

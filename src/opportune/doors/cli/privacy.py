@@ -55,6 +55,9 @@ def export(
     ctx: typer.Context,
     customer: Customer,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A new file, instead of stdout.")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep it in the region's exports, where an erasure removes it.")
+    ] = False,
     purpose: Annotated[str, typer.Option("--purpose", help="What it is for, for the access log.")] = "",
     playbook: Playbook = HERE,
     in_region: InRegion = None,
@@ -66,12 +69,19 @@ def export(
     from opportune.flows.erase import everybody
     from opportune.views.export import export_document
 
+    if keep and out is not None:
+        raise Refusal("`--keep` and `--out` exclude each other: say where the export goes once")
     if out is not None and out.exists():
         raise Refusal(f"`--out {out}` exists already: name a new file")
     workbench = bench(ctx)
+    place = workbench.place(playbook, in_region)
     # The access log is written before the document is: that takes the right to write.
-    with workbench.writing(workbench.place(playbook, in_region)) as region:
+    with workbench.writing(place) as region:
         person = _person(region, customer)
+        if keep:
+            # Its name says nothing: it stands in backups, and in the output of `ls`.
+            out = place.stores / "exports" / f"{region.clock.new_id()}.json"
+            out.parent.mkdir(mode=0o700, exist_ok=True)
         seen_by(
             region.records, region.vault, region.clock, region.name, actor(), "export", person.id,
             EVERYTHING - IN_CLEAR, purpose,
