@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -45,9 +47,9 @@ class Client:
         self._connection = HTTPConnection(where.hostname, where.port, timeout=30)
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
 
-    def send(self, method: str, path: str, body: object = None) -> Reply:
+    def send(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
         data = None if body is None else json.dumps(body).encode()
-        self._connection.request(method, path, data, self._headers)
+        self._connection.request(method, path, data, {**self._headers, **(headers or {})})
         answer = self._connection.getresponse()
         return Reply(answer.status, answer.read())
 
@@ -64,17 +66,22 @@ class Client:
 class Served:
     """`opportune serve` on a playbook's folder, from the moment it says that it listens."""
 
-    def __init__(self, playbook: Path) -> None:
+    def __init__(self, playbook: Path, region: str | None = None, log: Path | None = None) -> None:
+        """The home region unless another is named; what it says beside its answers goes to the end of `log`."""
         self.playbook = playbook
         command = [OPPORTUNE, "serve", "--playbook", str(playbook), "--port", "0", "--json"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        command += [] if region is None else ["--region", region]
+        with (log or Path(os.devnull)).open("ab") as beside:
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=beside)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the server ended with {self._process.wait()}"
         said = json.loads(line)
         assert "url" in said, said
         self.url: str = said["url"]
-        self.key: str = json.loads((playbook / ".opportune/api_keys.json").read_text())["api_key"]
+        self.said: dict[str, Any] = said
+        self.keys: dict[str, str] = json.loads(Path(said["keys"]).read_text())
+        self.key: str = self.keys["api_key"]
 
     def client(self) -> Client:
         return Client(self.url, self.key)
