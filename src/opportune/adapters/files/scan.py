@@ -55,7 +55,8 @@ class FileScanner:
     def _discarded(self, found: Scanned) -> Scanned:
         """What was found, without the exports in which it was: they are removed."""
         exports = self._exports
-        gone = sorted({hit.path for hit in found.hits if exports is not None and Path(hit.path).is_relative_to(exports)})
+        paths = {hit.path for hit in found.hits}
+        gone = sorted(path for path in paths if exports is not None and Path(path).is_relative_to(exports))
         for path in gone:
             Path(path).unlink(missing_ok=True)
         left = tuple(hit for hit in found.hits if hit.path not in gone)
