@@ -34,6 +34,7 @@ GIVEN_FOR_EVERYTHING: Final = (
     f"`{EVERYTHING}` cannot be permitted: name one purpose, only refusals and withdrawals hold for everything"
 )
 _DEFAULT_PURPOSE = "marketing"
+_YEAR_10000_MS = 253_402_300_800_000
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -64,8 +65,8 @@ def apply_consent(person: Person, signal: Signal) -> Person:
     expires_ms: int | None = None
     if (expires_at := data.get("expires_at")) is not None:
         try:
-            expires_ms = parse_time_ms(str(expires_at))
-        except (ValueError, OverflowError):
+            expires_ms = expiry_ms(str(expires_at))
+        except ValueError:
             status = "refused" if status == "given" else status
     consent = Consent(
         status,
@@ -80,6 +81,17 @@ def apply_consent(person: Person, signal: Signal) -> Person:
     for channel in _channels(data.get("channels")):
         person = with_consent(person, purpose, channel, consent)
     return person
+
+
+def expiry_ms(text: str) -> int:
+    """Until when a permission holds; ValueError says what is wrong with the text."""
+    try:
+        at_ms = parse_time_ms(text)
+    except OverflowError:
+        at_ms = -1
+    if not 0 <= at_ms < _YEAR_10000_MS:
+        raise ValueError(f"`{text[:40]}` is no time between 1970 and 9999")
+    return at_ms
 
 
 def own_words(signal: Signal, controller: str) -> Signal:

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import msgspec
 
-from opportune.core.consents import BASES, CONSENT_SIGNALS, GIVEN_FOR_EVERYTHING
+from opportune.core.consents import BASES, CONSENT_SIGNALS, GIVEN_FOR_EVERYTHING, expiry_ms
 from opportune.core.customers import ANY_CHANNEL, EVERYTHING, ConsentStatus, Person
 from opportune.core.releases import Release
 from opportune.core.schemas import properties_of
-from opportune.core.signals import Draft, Receipt, parse_time_ms
+from opportune.core.signals import Draft, Receipt
 from opportune.core.wording import closest, listed, quoted
 from opportune.flows.identify import lives_on
 
@@ -70,8 +70,8 @@ def check_word(release: Release, word: Word) -> None:
         raise ConsentError("basis", f"{quoted(word.basis)} is no legal basis: use {listed(BASES)}")
     if word.expires_at is not None:
         try:
-            parse_time_ms(word.expires_at)
-        except (ValueError, OverflowError) as error:
+            expiry_ms(word.expires_at)
+        except ValueError as error:
             raise ConsentError("expires_at", f"`expires_at`: {error}") from None
 
 

@@ -21,12 +21,12 @@ from opportune.core.decisions.questions import Question, QuestionError
 from opportune.core.outcomes import OutcomeError, OutcomePost
 from opportune.doors.http.api import Decisions, Govern, Ledger, healthz, metrics, readyz
 from opportune.doors.http.consents import Consents
-from opportune.doors.http.customers import AccountsRead, CustomersRead
+from opportune.doors.http.customers import AccountsRead
 from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.keys import Keyring, key_of
-from opportune.doors.http.preferences.handlers import PAGES
-from opportune.doors.http.privacy import DecisionShown, Privacy, erased_customer
+from opportune.doors.http.preferences.handlers import Preferences, Unsubscribe
+from opportune.doors.http.privacy import CustomersReadAndErased, DecisionShown, Privacy
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.doors.http.quarantine import QuarantineDoor
 from opportune.doors.http.vendors.door import VendorDoor
@@ -48,13 +48,13 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             Decisions,
             DecisionShown,
             Privacy,
-            CustomersRead,
-            erased_customer,  # a function: two controllers cannot share a path
+            CustomersReadAndErased,
             AccountsRead,
             QuarantineDoor,
             Consents,
             gpc_support,
-            *PAGES,
+            Preferences,
+            Unsubscribe,
             Govern,
             Ledger,
             healthz,

@@ -9,10 +9,11 @@ from litestar import Controller, Request, Response, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, SkipValidation
 
+from opportune.core.consents import expiry_ms
 from opportune.core.customers import ANY_CHANNEL, Person
 from opportune.core.masking import clear_for
 from opportune.core.playbook import controller_of
-from opportune.core.signals import format_time, parse_time_ms
+from opportune.core.signals import format_time
 from opportune.doors.http.keys import caller_of
 from opportune.doors.http.preferences.links import Link, links_to
 from opportune.doors.http.problems import FieldProblem, HttpProblem
@@ -112,8 +113,8 @@ class Consents(Controller):
         if data.channel is not None and data.channel not in channels:
             raise _unsaid(unknown("channel", "channel", data.channel, channels))
         try:
-            expires_ms = None if data.expires_at is None else parse_time_ms(data.expires_at)
-        except (ValueError, OverflowError) as error:
+            expires_ms = None if data.expires_at is None else expiry_ms(data.expires_at)
+        except ValueError as error:
             raise _unsaid(ConsentError("expires_at", f"`expires_at`: {error}")) from None
         base = data.base.rstrip("/") if data.base is not None else base_of(request)
         return links_to(region.vault, Link(person.id, data.channel, expires_ms), base)

@@ -14,7 +14,7 @@ from opportune.core.decisions.explain import why_not
 from opportune.core.decisions.records import decode_record
 from opportune.core.masking import clear_for, masked
 from opportune.doors.http.api import Here, Last, Maybe, Text
-from opportune.doors.http.customers import opened, person_named
+from opportune.doors.http.customers import CustomersRead, opened, person_named
 from opportune.doors.http.keys import caller_of
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.access import Gone, seen_by
@@ -54,17 +54,17 @@ class DecisionShown(Controller):
         }
 
 
-@delete(
-    "/v1/customers/{customer_id:str}", tags=("privacy",), sync_to_thread=True, status_code=200,
-    summary="Erases one customer",
-)
-def erased_customer(request: AnyRequest, region: Here, customer_id: Text, why: Why = "") -> dict[str, Any]:
-    """Everything about the customer is removed, their keys are destroyed, and every file is scanned."""
-    try:
-        report = erase(region, customer_id, caller_of(request).name, why)
-    except Unknown:
-        raise HttpProblem(404, "unknown_customer", "nobody is called this: check the id") from None
-    return report_document(report)
+class CustomersReadAndErased(CustomersRead):
+    """GET /v1/customers/{id} and DELETE: one path is one controller's."""
+
+    @delete("/{customer_id:str}", sync_to_thread=True, status_code=200, summary="Erases one customer")
+    def erase(self, request: AnyRequest, region: Here, customer_id: Text, why: Why = "") -> dict[str, Any]:
+        """Everything about the customer is removed, their keys are destroyed, and every file is scanned."""
+        try:
+            report = erase(region, customer_id, caller_of(request).name, why)
+        except Unknown:
+            raise HttpProblem(404, "unknown_customer", "nobody is called this: check the id") from None
+        return report_document(report)
 
 
 class Privacy(Controller):

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import PathParameter, SkipValidation
 
 from opportune.core.consents import Held, held
-from opportune.core.customers import ANY_CHANNEL, EVERYTHING, Person
+from opportune.core.customers import ANY_CHANNEL, EVERYTHING, Person, consent_status
 from opportune.core.playbook import controller_of
 from opportune.core.releases import Release
 from opportune.doors.http.gpc import gpc_sent
@@ -52,67 +52,76 @@ class Group(msgspec.Struct, frozen=True):
     by_browser: bool
 
 
-@get("/preferences/{token:str}", sync_to_thread=True, include_in_schema=False)
-def preferences(request: AnyRequest, region: Here, token: Token, saved: str = "") -> Html:
-    """What the customer may decide, and what holds now. Writes nothing but what the browser itself says (GPC)."""
-    link, person = _whose(region, PREFERENCES, token)
-    if link is None or person is None:
-        return _nothing()
-    if gpc_sent(request.headers):
-        drafts = gpc_refusals(region.releases.live(), region.records.person, [person.id])
-        if drafts:
-            region.ingest.run(drafts)
-            person = lives_on(region.records.person, person.id) or person
-    return _page(request, region, person, bool(saved))
+class Preferences(Controller):
+    """What the customer of a token may decide."""
+
+    path = "/preferences"
+    include_in_schema = False
+
+    @get("/{token:str}", sync_to_thread=True)
+    def preferences(self, request: AnyRequest, region: Here, token: Token, saved: str = "") -> Html:
+        """What the customer may decide, and what holds now. Writes nothing but what the browser itself says (GPC)."""
+        link, person = _whose(region, PREFERENCES, token)
+        if link is None or person is None:
+            return _nothing()
+        if gpc_sent(request.headers):
+            drafts = gpc_refusals(region.releases.live(), region.records.person, [person.id])
+            if drafts:
+                region.ingest.run(drafts)
+                person = lives_on(region.records.person, person.id) or person
+        return _page(request, region, person, bool(saved))
+
+    @post("/{token:str}")
+    async def save(self, request: AnyRequest, region: Here, token: Token) -> Html:
+        """Each change against what the page showed is a consent signal; `stop` objects to everything."""
+        form = await request.form()
+        ticked, shown = form.getall("on", []), form.getall("was", [])
+        return await asyncio.to_thread(_saved, region, token, "stop" in form, set(ticked), set(shown))
+
+    @get("/static/{tag:str}/preferences.css", sync_to_thread=False)
+    def style(self, tag: Token) -> Response[bytes]:
+        """The style sheet; its address changes with its content."""
+        kept = "public, max-age=31536000, immutable" if tag == STYLE_TAG else "no-cache"
+        headers = {"Cache-Control": kept, "X-Content-Type-Options": "nosniff"}
+        return Response(STYLE, media_type="text/css", headers=headers)
 
 
-@post("/preferences/{token:str}", include_in_schema=False)
-async def save(request: AnyRequest, region: Here, token: Token) -> Html:
-    """Each change against what the page showed is a consent signal; `stop` objects to everything."""
-    form = await request.form()
-    ticked, shown = form.getall("on", []), form.getall("was", [])
-    return await asyncio.to_thread(_saved, region, token, "stop" in form, set(ticked), set(shown))
+class Unsubscribe(Controller):
+    """One click (RFC 8058): the post acts, looking does not."""
 
+    path = "/unsubscribe"
+    include_in_schema = False
 
-@get("/unsubscribe/{token:str}", sync_to_thread=True, include_in_schema=False)
-def unsubscribing(region: Here, token: Token) -> Html:
-    """Asks, and changes nothing: mail programs and scanners open links by themselves."""
-    link, person = _whose(region, UNSUBSCRIBE, token)
-    if link is None or person is None:
-        return _nothing()
-    release = region.releases.live()
-    return page("unsubscribe.html", controller=controller_of(release.playbook.app), channel=_title(release, link))
+    @get("/{token:str}", sync_to_thread=True)
+    def unsubscribing(self, region: Here, token: Token) -> Html:
+        """Asks, and changes nothing: mail programs and scanners open links by themselves."""
+        link, person = _whose(region, UNSUBSCRIBE, token)
+        if link is None or person is None:
+            return _nothing()
+        release = region.releases.live()
+        return page("unsubscribe.html", controller=controller_of(release.playbook.app), channel=_title(release, link))
 
+    @post("/{token:str}", sync_to_thread=True, status_code=200)
+    def unsubscribe(self, region: Here, token: Token) -> Html:
+        """Withdraws marketing in the channel of the link, or in all: at once, twice is once (RFC 8058).
 
-@post("/unsubscribe/{token:str}", sync_to_thread=True, status_code=200, include_in_schema=False)
-def unsubscribe(region: Here, token: Token) -> Html:
-    """Withdraws marketing in the channel of the link, or in all: at once, twice is once (RFC 8058).
-
-    The body says `List-Unsubscribe=One-Click`; a withdrawal is not turned away for how it is worded, so any post does.
-    """
-    link, person = _whose(region, UNSUBSCRIBE, token)
-    if link is None or person is None:
-        return _nothing()
-    release = region.releases.live()
-    channels = (link.channel or ANY_CHANNEL,)
-    # Offers may rest on other purposes too; what asks for no more messages ends all of them in this channel.
-    purposes = tuple(dict.fromkeys((MARKETING, *release.brain.purposes)))
-    words = [
-        Word("withdrawn", purpose, channels, evidence="one-click unsubscribe (RFC 8058)") for purpose in purposes
-    ]
-    _record(region, person.id, words, UNSUBSCRIBE_SOURCE)
-    return page("unsubscribed.html", controller=controller_of(release.playbook.app), channel=_title(release, link))
-
-
-@get("/preferences/static/{tag:str}/preferences.css", sync_to_thread=False, include_in_schema=False)
-def style(tag: Token) -> Response[bytes]:
-    """The style sheet; its address changes with its content."""
-    kept = "public, max-age=31536000, immutable" if tag == STYLE_TAG else "no-cache"
-    headers = {"Cache-Control": kept, "X-Content-Type-Options": "nosniff"}
-    return Response(STYLE, media_type="text/css; charset=utf-8", headers=headers)
-
-
-PAGES = (preferences, save, unsubscribing, unsubscribe, style)
+        The body says `List-Unsubscribe=One-Click`; no withdrawal is turned away for how it is worded: any post does.
+        """
+        link, person = _whose(region, UNSUBSCRIBE, token)
+        if link is None or person is None:
+            return _nothing()
+        release = region.releases.live()
+        # Offers may rest on other purposes too; who wants no more messages ends all of them in this channel.
+        purposes = tuple(dict.fromkeys((MARKETING, *release.brain.purposes)))
+        channel, now_ms = link.channel or ANY_CHANNEL, region.clock.now_ms()
+        where = (ANY_CHANNEL, *release.brain.channels) if channel == ANY_CHANNEL else (channel,)
+        words = [
+            Word("withdrawn", purpose, (channel,), evidence="one-click unsubscribe (RFC 8058)")
+            for purpose in purposes
+            if any(consent_status(person.consents, purpose, one, now_ms) != "withdrawn" for one in where)
+        ]
+        _record(region, person.id, words, UNSUBSCRIBE_SOURCE)
+        return page("unsubscribed.html", controller=controller_of(release.playbook.app), channel=_title(release, link))
 
 
 def _whose(region: Region, kind: str, token: str) -> tuple[Link | None, Person | None]:
@@ -164,7 +173,7 @@ def _saved(region: Region, token: str, stop: bool, ticked: Collection[object], s
         words = _changes(release, person, now_ms, ticked, shown, notice)
     _record(region, person.id, words, PAGE_SOURCE)
     headers = {**HEADERS, "Location": f"/preferences/{token}?saved=1"}
-    return Response("", status_code=303, media_type="text/html; charset=utf-8", headers=headers)
+    return Response("", status_code=303, media_type="text/html", headers=headers)
 
 
 def _changes(

@@ -37,7 +37,7 @@ _environment.globals["style"] = f"/preferences/static/{STYLE_TAG}/preferences.cs
 def page(template: str, status: int = 200, **values: object) -> Response[str]:
     """One page with the headers that keep it to itself."""
     text = _environment.get_template(template).render(**values)
-    return Response(text, status_code=status, media_type="text/html; charset=utf-8", headers=dict(HEADERS))
+    return Response(text, status_code=status, media_type="text/html", headers=dict(HEADERS))
 
 
 def notice_version(words: object) -> str:
