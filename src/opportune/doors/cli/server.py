@@ -12,6 +12,7 @@ import uvicorn
 
 from opportune.core.ledger import LedgerError
 from opportune.doors.cli.keeper import Keeper
+from opportune.doors.cli.logs import reticent_logs
 from opportune.doors.cli.output import Refusal
 from opportune.doors.console import ConsoleDeps, Sessions, console_handlers
 from opportune.doors.http.app import build_app
@@ -29,6 +30,7 @@ class Server:
     """Serves a region over HTTP while its `with` block runs; `link` signs in to the console once."""
 
     def __init__(self, region: Region, keyring: Keyring, listener: socket.socket) -> None:
+        reticent_logs()
         self.region = region
         self._listener = listener
         self.host, self.port = listener.getsockname()[:2]
@@ -42,7 +44,7 @@ class Server:
         )  # fmt: skip
         config = uvicorn.Config(
             build_app(lambda: region, keyring, console_handlers(deps)), loop="uvloop", http="httptools",
-            log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE_S,
+            log_config=None, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=STOP_WAIT_MAX_S,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
