@@ -384,6 +384,7 @@ def test_the_page_honours_gpc_and_says_so(door: Door) -> None:
     text = unescape(door.send("GET", path, key=None, headers=GPC).body.decode())
     assert "Global Privacy Control" in text
     assert "Advertising" in text
+    assert "Your browser said no on" in text
     assert held(door, who)["advertising/*"]["status"] == "refused"
     assert "Global Privacy Control" not in door.send("GET", path, key=None).body.decode()
     chosen = posted(door, path, ("on", "advertising/email"), **GPC)

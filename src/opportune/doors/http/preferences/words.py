@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from opportune.core.consents import Held
+from opportune.flows.consent import GPC_SOURCE
 
 PURPOSES: Mapping[str, tuple[str, str]] = {
     "marketing": ("Offers and news", "Suggestions for products and plans that may suit you."),
@@ -25,6 +26,8 @@ def purpose_words(purpose: str) -> tuple[str, str]:
 
 def state_words(row: Held) -> str:
     """What holds for a row, and since when."""
+    if row.status == "refused" and row.consent is not None and row.consent.source.startswith(f"{GPC_SOURCE}#"):
+        return f"Your browser said no on {_day(row.consent.at_ms)}."
     day = "" if row.consent is None else f" on {_day(row.consent.at_ms)}"
     if row.status == "given" and row.consent is not None and row.consent.expires_ms is not None:
         return f"You agreed{day}. This ends on {_day(row.consent.expires_ms)}."
