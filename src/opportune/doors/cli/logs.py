@@ -13,6 +13,14 @@ _ErrorInfo = tuple[type[BaseException], BaseException, TracebackType | None] | t
 class Reticent(logging.Formatter):
     """Formats a fault as its frames and the types of its errors: the text of an error may hold a personal value."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Another handler may have left the words of the error with the record: they are not used."""
+        kept, record.exc_text = record.exc_text, None
+        try:
+            return super().format(record)
+        finally:
+            record.exc_text = kept
+
     def formatException(self, ei: _ErrorInfo) -> str:  # noqa: N802 - the name is logging's
         lines: list[str] = []
         error = ei[1]
