@@ -74,10 +74,13 @@ class People:
                  ago_ms=20 * DAY_MS)  # fmt: skip
         self.say("consent.refused", {"purpose": "marketing", "channels": ["email"]}, source="web", ago_ms=40 * DAY_MS)
         given = {"purpose": "marketing", "channels": ["in_app"], "expires_at": "2027-11-24T00:00:00Z"}
-        self.say("consent.given", given,
-                 source="web", ago_ms=30 * DAY_MS)  # fmt: skip
+        self.say("consent.given", given, source="web", ago_ms=30 * DAY_MS)
         self.say("seats.counted", {"used": 10, "seats": 10}, source="product", ago_ms=HOUR_MS)
-        self.say("payment.succeeded", {"amount": 300.0}, source="billing", ago_ms=5 * DAY_MS)
+        paid = {"status": "succeeded", "amount": 300.0}
+        self.say("payment.succeeded", paid, subject=None, source="billing", ago_ms=5 * DAY_MS)
+        # The same address under another id: one person.
+        self.say("person.updated", {"email": "Ada@Example.com", "locale": "en-GB"}, subject="shop-7", source="shop",
+                 ago_ms=10 * DAY_MS)  # fmt: skip
         decision = self.decide()
         self.region.act.run([OutcomePost("delivered", decision=decision)])
         self.region.act.run([OutcomePost("converted", decision=decision, amount=1080.0)])
@@ -85,7 +88,7 @@ class People:
 
     def kept_out(self) -> list[int]:
         """Signals with something wrong: a bad value beside personal ones, an unknown type, a conflict, a late clock."""
-        self.say("person.updated", {"role": "emperor", "email": "bob@example.com", "note": "call +44 20 7946 0001"},
+        self.say("person.updated", {"timezone": 7, "email": "bob@example.com", "note": "call +44 20 7946 0001"},
                  subject="bob", id_="bad-1")  # fmt: skip
         self.say("coffee.drunk", {"cups": 3, "who": "Grace Hopper"}, subject="grace", source="kitchen", id_="bad-2")
         self.say("seats.counted", {"used": 3, "seats": 5}, subject="ada", source="product", id_="twice")

@@ -16,6 +16,8 @@ from opportune.views.live import glimpse
 
 MomentKind = Literal["signal", "decision", "outcome", "consent", "merge", "access"]
 KINDS: tuple[MomentKind, ...] = get_args(MomentKind)
+_AT_ONCE = {"signal": 1, "consent": 2, "merge": 3, "decision": 4, "outcome": 5, "access": 6}
+"""What happened at the same instant: causes before effects."""
 SIGNALS_READ_MAX = 2_000
 DECISIONS_READ_MAX = 500
 DECISIONS_FOLLOWED_MAX = 100
@@ -165,7 +167,9 @@ def _of_outcome(outcome: StoredOutcome, titles: Mapping[str, str]) -> Happening:
         detail["amount"] = outcome.amount
     if outcome.detail:
         detail["said"] = outcome.detail
-    found = _made("outcome", outcome.at_ms, outcome.id, outcome.kind.capitalize(), "opportune", detail)
+    place = f"{max(0, outcome.leaf):012d}.{outcome.id}"
+    title = outcome.kind.capitalize()
+    found = _made("outcome", outcome.at_ms, place, title, "opportune", detail, ref=outcome.id)
     return msgspec.structs.replace(found, decision=outcome.decision)
 
 
@@ -182,7 +186,7 @@ def _made(
     kind: MomentKind, at_ms: int, id_: str, title: str, source: str, detail: Mapping[str, Any], ref: str | None = None
 ) -> Happening:
     said = {name: value for name, value in detail.items() if value is not None}
-    return Happening(f"{cursor_of(at_ms)}.{kind}.{id_}", at_ms, kind, title, source, ref or id_, said)
+    return Happening(f"{cursor_of(at_ms)}.{_AT_ONCE[kind]}.{id_}", at_ms, kind, title, source, ref or id_, said)
 
 
 def _consent_words(signal: Signal) -> str:

@@ -34,7 +34,7 @@ class Desk:
         values.setdefault("here", here_of(request))
         text = self.pages.render(
             template, theme=theme if theme in THEMES else "auto", themes=THEMES, waiting=self.waiting(template),
-            **values,
+            region_name="" if self.deps.region is None else self.deps.region.name, **values,
         )  # fmt: skip
         return Response(text, media_type="text/html", status_code=status_code)
 

@@ -142,9 +142,11 @@ class QuarantineRoom:
         trouble: str = "", typed: str = "", status: int = 200,
     ) -> AnyPage:  # fmt: skip
         entry = entry_view(kept, self._region.releases.live(), clear)
+        known = kept.customer is not None and self._region.records.person(kept.customer) is not None
         return self._desk.page(
             request, "kept_out.html", status, entry=entry, path=f"/console/quarantine/{kept.seq}", reason=reason,
             trouble=trouble, text=typed or _text(entry), editable=bool(typed) or not entry.hidden,
+            known=known,
         )  # fmt: skip
 
     def _list(self, narrowed: Narrowed) -> QuarantineView:
