@@ -102,7 +102,10 @@ def test_a_table_says_where_each_row_lives() -> None:
     )
     source = Source(source="crm", title="CRM", owner="tests", tables={"people": "people.csv"}, signals=(mapping,))
     columns = {"people": {"id": "string", "at": "string", "country": "string"}}
-    rows = [{"id": "a", "at": "2026-01-01", "country": "us"}, {"id": "b", "at": "2026-01-01", "country": None}]
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "at": "2026-01-01", "country": "us"},
+        {"id": "b", "at": "2026-01-01", "country": None},
+    ]
 
     compiled = compile_source(source, columns)
     assert "country" in compiled.readings[0].sql
@@ -111,7 +114,7 @@ def test_a_table_says_where_each_row_lives() -> None:
     assert [one.draft.region for one in found] == ["us", ""]
 
 
-def _under(sql: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _under(sql: str, rows: list[dict[str, str | None]]) -> list[dict[str, Any]]:
     return [{f"row.{name}": value for name, value in row.items()} for row in rows]
 
 

@@ -58,7 +58,7 @@ def fact(id_: str, **more: Any) -> dict[str, Any]:
             "data": {"role": CANARY}, **more}  # fmt: skip
 
 
-REQUESTS = [
+REQUESTS: list[tuple[str, str, object, str]] = [
     ("POST", "/v1/signals", fact("h1"), "signals"),
     ("POST", "/v1/decisions", question(CANARY), "decisions"),
     ("POST", "/v1/decisions/preview", question(CANARY), "decisions"),
