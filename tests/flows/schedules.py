@@ -14,11 +14,15 @@ from opportune.ports import Transaction
 T = TypeVar("T")
 
 
+class Halted(BaseException):
+    """Another actor failed: this one has nothing more to do."""
+
+
 class Schedule:
     """Runs actors to their ends in an order that the seed alone decides; an actor's error is raised by `run`."""
 
     def __init__(self, seed: int) -> None:
-        self.random = Random(seed)  # noqa: S311 - a schedule, not a secret
+        self.random = Random(seed)
         self._turns: dict[int, Lock] = {}
         self._alive: list[int] = []
         self._errors: list[BaseException] = []
@@ -26,7 +30,7 @@ class Schedule:
 
     def run(self, *actors: Callable[[], None]) -> None:
         self._over.acquire()
-        threads = [Thread(target=self._act, args=(number, actor)) for number, actor in enumerate(actors)]
+        threads = [Thread(target=self._act, args=(number, actor), daemon=True) for number, actor in enumerate(actors)]
         for number, thread in enumerate(threads):
             turn = Lock()
             turn.acquire()
@@ -45,6 +49,8 @@ class Schedule:
         me = self._numbers[get_ident()]
         self._next()
         self._turns[me].acquire()
+        if self._errors:
+            raise Halted
 
     _numbers: dict[int, int] = {}  # noqa: RUF012 - by thread, so one for all schedules
 

@@ -106,7 +106,7 @@ def records_of(kind: str, folder: Path, vault: FileVault) -> MemoryRecords | Sql
 def region_of(
     folder: Path, book: Playbook | None = None, *, clock: Clock | None = None, kind: str = "memory",
     cards: Sequence[Scorecard] = (), under_way_max: int = 512,
-    name: str = "eu",
+    name: str = "eu", couriers: Mapping[str, Courier] | None = None,
 ) -> Iterator[Region]:  # fmt: skip
     """A region at work whose live release is `book` with `cards`."""
     vault = FileVault(folder / "keys")

@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from schedules import Schedule, ScheduledRecords
 from small import playbook, question
 
@@ -20,13 +21,15 @@ from opportune.adapters.memory.pulse import MemoryPulse
 from opportune.adapters.system.vault import FileVault
 from opportune.core.catalog import Channel, Moment, Treatment
 from opportune.core.decisions.answers import Answer
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.records import Asked
 from opportune.core.playbook import Playbook
 from opportune.core.signals import Draft, Receipt, SignalContract
-from opportune.flows.decide import Decide
+from opportune.flows.decide import Decide, Made
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.region import Region
 from opportune.flows.send import Send
-from opportune.ports import Courier, Delivery, Parcel
+from opportune.ports import Courier, Delivery, Parcel, Transaction
 from opportune.testing.clock import FrozenClock
 
 Event = tuple[str, str]
@@ -35,7 +38,6 @@ Event = tuple[str, str]
 def sending_playbook() -> Playbook:
     """In the product the caller shows the offer; an e-mail goes through the outbox."""
     book = playbook(limits=())
-    replace = msgspec.structs.replace
     by_mail = Channel(channel="email", title="E-mail", kind="push", delivery="outbox")
     offers = tuple(
         replace(offer, treatments={**offer.treatments, "email": Treatment(headline=f"More {offer.offer}")})
@@ -43,8 +45,9 @@ def sending_playbook() -> Playbook:
     )
     moments = (*book.app.moments, Moment(moment="renewal", title="it renews", channels=("email",)))
     described = SignalContract(
-        signal="person.updated", owner="tests", schema={"type": "object"}, identifiers={"email": "email"}
-    )
+        signal="person.updated", owner="tests", identifiers={"email": "email"},
+        schema={"type": "object", "properties": {"email": {"type": "string"}}},
+    )  # fmt: skip
     return replace(
         book, app=replace(book.app, moments=moments), offers=offers, channels=(*book.channels, by_mail),
         contracts=(*book.contracts, described),
@@ -153,10 +156,12 @@ def planted(fault: str) -> Iterator[None]:
     else:
         record = Decide._record
 
-        def as_made(self: Decide, tx: object, brain: object, asked: object, made: object, *rest: object) -> object:
-            person = tx.person(asked.customer)  # type: ignore[attr-defined]
-            blind = msgspec.structs.replace(made, guards=(person.guard, 0))  # type: ignore[type-var]
-            return record(self, tx, brain, asked, blind, *rest)  # type: ignore[arg-type]
+        def as_made(
+            self: Decide, tx: Transaction, brain: Brain, asked: Asked, named: str, made: Made, *rest: Any
+        ) -> Answer:
+            person = tx.person(asked.customer)
+            assert person is not None
+            return record(self, tx, brain, asked, named, replace(made, guards=(person.guard, 0)), *rest)
 
         with patch.object(Decide, "_record", as_made):
             yield

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime
 from html import escape
 from typing import Final
@@ -15,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 from opportune.ports import Courier, Delivery, Parcel
 
 TIMEOUT_S: Final = 10.0
+ONE_LINE: Final = SMTP.clone(max_line_length=990)
+"""Some providers do not read a List-Unsubscribe that goes over two lines."""
 PORTS: Final = {"smtp": 25, "smtp+tls": 587, "smtps": 465}
 _PAGE: Final = """<!doctype html><html lang="en"><body style="font-family:sans-serif;line-height:1.5">
 <h1 style="font-size:1.25rem">{headline}</h1><p>{body}</p><p>{action}</p>
@@ -72,7 +75,7 @@ class SmtpCourier(Courier):
             for code, _ in (server.mail(self._sender), server.rcpt(parcel.to)):
                 if code >= 400:
                     return Delivery("refused" if code >= 500 else "failed", f"smtp {code}")
-            message = self._message(parcel).as_bytes()
+            message = self._message(parcel).as_bytes(policy=ONE_LINE)
         except (OSError, smtplib.SMTPException) as error:
             return Delivery("failed", f"envelope: {type(error).__name__}")
         if not may_go():

@@ -14,6 +14,7 @@ from opportune.core.ledger import LedgerError
 from opportune.doors.cli.keeper import Keeper
 from opportune.doors.cli.logs import reticent_logs
 from opportune.doors.cli.output import Refusal
+from opportune.doors.cli.sender import Sender
 from opportune.doors.console import ConsoleDeps, Sessions, console_handlers
 from opportune.doors.http.app import build_app
 from opportune.doors.http.keys import Keyring
@@ -37,10 +38,12 @@ class Server:
         self._sessions = Sessions(region.clock)
         self._publisher = Publisher(region)
         self._keeper = Keeper(region)
+        self._sender = Sender(region)
         deps = ConsoleDeps(
             records=region.records, ledger=region.ledger, pulse=region.pulse, clock=region.clock,
             brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions, region=region,
-            degraded=self._publisher.degraded, stopping=lambda: self._server.should_exit,
+            degraded=lambda: (*self._publisher.degraded(), *self._sender.degraded(), *self._keeper.degraded()),
+            stopping=lambda: self._server.should_exit,
         )  # fmt: skip
         config = uvicorn.Config(
             build_app(lambda: region, keyring, console_handlers(deps)), loop="uvloop", http="httptools",
@@ -72,6 +75,7 @@ class Server:
             sleep(0.005)
         self._publisher.start()
         self._keeper.start()
+        self._sender.start()
         return self
 
     def __exit__(
@@ -79,6 +83,7 @@ class Server:
     ) -> None:
         self._server.should_exit = True
         self._thread.join(STOP_WAIT_MAX_S + 5)
+        self._sender.stop()
         self._keeper.stop()
         self._publisher.stop()
         self._listener.close()
