@@ -17,6 +17,7 @@ from test_withdrawal_race import sending_playbook
 from opportune.adapters.smtp import SmtpCourier, SmtpError, couriers_of
 from opportune.core.outcomes import OutcomePost
 from opportune.core.signals import Draft
+from opportune.doors.http.preferences.links import Link, opened
 from opportune.flows.region import Region
 from opportune.ports import Action, Parcel
 from opportune.testing.clock import FrozenClock
@@ -109,6 +110,8 @@ def test_a_message_leaves_once_with_a_way_out(region: Region, mailbox: Mailbox) 
     assert message["To"] == "ada@example.com"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert message["List-Unsubscribe"].startswith("<https://o.example/unsubscribe/")
+    stop = str(message["List-Unsubscribe"]).rpartition("/")[2].rstrip(">")
+    assert opened(region.vault, "unsubscribe", stop, region.clock.now_ms()) == Link("ada", "email")
     assert message["Message-ID"] == f"<{id_}@larkfield.example>"
     text = message.get_body(("plain",))
     assert text is not None
@@ -192,7 +195,7 @@ def test_a_worker_that_died_leaves_an_action_nobody_sends_again(
 
 def test_a_server_that_is_not_there_is_no_loss() -> None:
     courier = SmtpCourier("smtp://127.0.0.1:1", "a@b.example", "https://o.example")
-    parcel = Parcel("1", "email", "c@d.example", "h", "b", "a", 0, "t")
+    parcel = Parcel("1", "email", "c@d.example", "h", "b", "a", 0, "t", "p")
     assert courier.deliver(parcel, lambda: True).status == "failed"
 
 

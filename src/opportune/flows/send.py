@@ -178,9 +178,11 @@ class Send(msgspec.Struct, frozen=True):
     def _parcel(self, action: Action, record: DecisionRecord, to: str) -> Parcel:
         shown = answer_of(self.brain_of(record.release), record).offer
         assert shown is not None
-        token = self.vault.token("preferences", msgspec.json.encode((action.customer, action.channel)).decode())
+        # The pages behind both are `doors/http/preferences`: whose they are, and the channel one click ends.
+        link = msgspec.json.encode((action.customer, action.channel)).decode()
+        stop, choose = (self.vault.token(kind, link) for kind in ("unsubscribe", "preferences"))
         return Parcel(
-            action.id, action.channel, to, shown.headline, shown.body, shown.action, action.expires_ms, token
+            action.id, action.channel, to, shown.headline, shown.body, shown.action, action.expires_ms, stop, choose
         )
 
     def _finish(self, id_: str, delivery: Delivery) -> None:

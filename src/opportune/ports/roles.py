@@ -126,7 +126,8 @@ class Pulse(Protocol):
 class Parcel(msgspec.Struct, frozen=True):
     """What a channel hands over: one offer to one customer. `to` is the address in this channel.
 
-    `unsubscribe` is the customer's own token for stopping these messages (see the preference pages).
+    `unsubscribe` and `preferences` are the customer's own tokens: to stop these messages, and to choose (see the
+    preference pages).
     """
 
     id: str
@@ -137,6 +138,7 @@ class Parcel(msgspec.Struct, frozen=True):
     action: str
     expires_ms: int
     unsubscribe: str
+    preferences: str
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -93,7 +93,7 @@ class SmtpCourier(Courier):
     def _message(self, parcel: Parcel) -> EmailMessage:
         """Text and HTML; RFC 8058 one-click headers; the Message-ID is the action's, so that doubles can be seen."""
         stop = f"{self._public_url}/unsubscribe/{parcel.unsubscribe}"
-        choose = f"{self._public_url}/preferences/{parcel.unsubscribe}"
+        choose = f"{self._public_url}/preferences/{parcel.preferences}"
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self._sender, parcel.to, parcel.headline
         message["Date"] = format_datetime(datetime.now(UTC))
