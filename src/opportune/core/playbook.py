@@ -161,7 +161,7 @@ class Identity(Document, frozen=True, kw_only=True):
 class Privacy(Document, frozen=True, kw_only=True):
     """Who answers for the data, what a browser's Global Privacy Control refuses, and how long each class is kept.
 
-    `retention` maps a field class, `quarantine` or `access` to a duration such as 3y; what is not named is kept.
+    `retention` maps a field class, `quarantine` or `access` to a period such as 3y or 90d; what is not named is kept.
     """
 
     controller: str = ""
