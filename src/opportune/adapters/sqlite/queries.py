@@ -19,9 +19,7 @@ SIGNAL: Final = "seq, source, id, content, type, version, at_ms, received_ms, cu
 MERGE: Final = "id, at_ms, kept, merged, rule, actor, undone_ms, undone_by, sealed"
 PROPOSAL: Final = "id, at_ms, one, other, probability, status, decided_ms, decided_by, sealed"
 ACCESS: Final = "id, at_ms, actor, what, customer, classes, sealed"
-ACTION: Final = (
-    "id, at_ms, customer, account, channel, offer, purpose, due_ms, expires_ms, status, attempts, sealed"
-)
+ACTION: Final = "id, at_ms, customer, account, channel, offer, purpose, due_ms, expires_ms, status, attempts, sealed"
 NEVER: Final = 2**63 - 1
 """Greater than every place."""
 

@@ -174,9 +174,7 @@ class SqliteRecords(Records):
         self._between_units(lambda connection: removal.rewrite_signals(connection, self._rows, signals))
 
     def drop_before(self, what: Literal["quarantine", "access"], at_ms: int) -> int:
-        return self._between_units(
-            lambda connection: removal.drop_before(connection, self._committed, what, at_ms)
-        )
+        return self._between_units(lambda connection: removal.drop_before(connection, self._committed, what, at_ms))
 
     def scrub(self, *, deep: bool = False) -> None:
         """Units run between the attempts to empty the log, and wait while `deep` writes the file anew.

@@ -84,9 +84,7 @@ def _commit_removal(
     totals = committed.totals({name: by for name, by in grown.items() if by})
     places = {"signals": committed.signal_count, "quarantined": committed.quarantined_count}
     marks = {
-        name: Mark(last, committed.mark(name).removed - grown[name])
-        for name, last in places.items()
-        if grown.get(name)
+        name: Mark(last, committed.mark(name).removed - grown[name]) for name, last in places.items() if grown.get(name)
     }
     insert(connection, queries.WRITE_COUNTERS, list(totals.items()))
     insert(connection, queries.WRITE_MARKS, [(name, mark.last, mark.removed) for name, mark in marks.items()])
