@@ -137,7 +137,7 @@ def _receipt(workbench: Workbench, place: Place, customer: str, out: Path | None
 def _person(region: Region, customer: str) -> Person:
     from opportune.flows.identify import customer_named, lives_on
 
-    found = customer_named(region.records, region.vault, customer)
+    found = customer_named(region.records, region.vault, customer.removeprefix("email:"))
     person = None if found is None else lives_on(region.records.person, found)
     if person is None:
         raise Refusal("no signal has named this customer yet: send one first, or check the id")
