@@ -1,13 +1,14 @@
 """Customers full of canaries are erased: none is left in any file, nothing comes back, nobody else notices.
 
-`OPPORTUNE_ERASED=200 pytest tests/e2e/test_erasure.py` is the long form.
+`pytest -m torture tests/e2e/test_erasure.py` is the long form, with 200 customers.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,7 +22,6 @@ from served import Client, Served, opportune
 
 from opportune.verifier import verify_log
 
-ERASED = int(os.environ.get("OPPORTUNE_ERASED", "20"))
 SURVIVORS = 3
 CANARY = re.compile(rb"canary(value|id)([0-9]{4})")
 WIDE = re.compile(rb"c\x00a\x00n\x00a\x00r\x00y\x00")
@@ -131,8 +131,10 @@ def browse(served: Served, decisions: list[str]) -> None:
     connection.close()
 
 
-@pytest.mark.slow
-def test_no_canary_is_left_in_any_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "erased", [pytest.param(20, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.torture)]
+)
+def test_no_canary_is_left_in_any_file(tmp_path: Path, erased: int) -> None:
     playbook = tmp_path / "playbook"
     opportune("init", playbook)
     data = playbook / ".opportune"
@@ -140,7 +142,7 @@ def test_no_canary_is_left_in_any_file(tmp_path: Path) -> None:
     log = data / "serve.log"
     served = Served(playbook, log=log)
     client = served.client()
-    everybody = range(ERASED + SURVIVORS)
+    everybody = range(erased + SURVIVORS)
     decisions = [lives(client, served, number) for number in everybody]
     browse(served, decisions[:5])
     exports = data / "eu" / "exports"
@@ -157,7 +159,7 @@ def test_no_canary_is_left_in_any_file(tmp_path: Path) -> None:
     assert {file for file, kind, _ in before if kind == b"value"} == {f"{number}.json" for number in everybody}
     assert {file for file, kind, _ in before if kind == b"id"} <= stores | {f"{number}.json" for number in everybody}
 
-    by_command = ERASED - 1
+    by_command = erased - 1
     for number in range(by_command):
         reply = client.send("DELETE", f"/v1/customers/{who(number)}?why=asked")
         assert reply.status == 200, reply
@@ -167,7 +169,7 @@ def test_no_canary_is_left_in_any_file(tmp_path: Path) -> None:
         assert report["removed"]["quarantined"] == 2, report
         assert report["keys_destroyed"] == 1
     refused_everywhere(client, served, range(by_command))
-    for number in range(ERASED, ERASED + SURVIVORS):
+    for number in range(erased, erased + SURVIVORS):
         assert client.get(f"/v1/decisions/{decisions[number]}").status == 200
         assert client.get(f"/v1/customers/{who(number)}").json()["traits"]["name"] == value(number, "Jäne Döe")
         assert client.post("/v1/decisions", again(number)).status == 200
@@ -178,14 +180,14 @@ def test_no_canary_is_left_in_any_file(tmp_path: Path) -> None:
     report = opportune("erase", who(by_command), "--yes", "--playbook", playbook)
     assert report["clean"], report
     file = tmp_path / "again.ndjson"
-    lines = [event(number, "person.updated", described(number), "later") for number in range(ERASED)]
+    lines = [event(number, "person.updated", described(number), "later") for number in range(erased)]
     file.write_text("\n".join(json.dumps(line) for line in lines))
     tally = opportune("ingest", file, "--playbook", playbook, codes=(0, 1))
-    assert (tally["accepted"], tally["quarantined"], tally["rejected"]) == (0, 0, ERASED), tally
+    assert (tally["accepted"], tally["quarantined"], tally["rejected"]) == (0, 0, erased), tally
 
-    left = [found for found in canaries(data, (b"value", b"id")) if found[2] < ERASED]
+    left = [found for found in canaries(data, (b"value", b"id")) if found[2] < erased]
     assert left == []
-    assert {number for _, _, number in canaries(data, (b"id",))} == set(range(ERASED, ERASED + SURVIVORS))
+    assert {number for _, _, number in canaries(data, (b"id",))} == set(range(erased, erased + SURVIVORS))
     opportune("audit", "verify", "--playbook", playbook)
     verdict = verify_log(data / "eu" / "ledger", vkey)
     assert verdict.ok, verdict
@@ -213,3 +215,44 @@ def refused_everywhere(client: Client, served: Served, numbers: range) -> None:
         assert said["accepted"] == said["quarantined"] == 0, said
         assert client.post("/v1/decisions", again(number)).status == 404
         assert client.get(f"/v1/customers/{who(number)}").status == 404
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from opportune.flows.erase import erase
+from opportune.wiring import open_region
+
+data, owner, name, who = sys.argv[1:]
+region = open_region(Path(data), "larkfield", "eu")
+target = getattr(region, owner)
+real = getattr(target, name)
+
+def killed(*given, **named):
+    real(*given, **named)
+    os._exit(9)
+
+setattr(target, name, killed)
+erase(region, who, "tests", "")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("owner", "name"), [("records", "erase"), ("vault", "destroy"), ("records", "scrub")])
+def test_an_erasure_whose_process_was_killed_is_finished(tmp_path: Path, owner: str, name: str) -> None:
+    playbook = tmp_path / "playbook"
+    opportune("init", playbook)
+    data = playbook / ".opportune"
+    file = tmp_path / "signals.ndjson"
+    lines = [event(7, "person.updated", described(7), "one"), event(7, "no.such.type", {"x": [mail(7)]}, "two")]
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    opportune("ingest", file, "--playbook", playbook, codes=(0, 1))
+    file.unlink()
+    done = subprocess.run([sys.executable, "-c", KILLED, data, owner, name, who(7)], check=False)
+    assert done.returncode == 9
+    report = opportune("erase", who(7), "--yes", "--playbook", playbook)
+    assert report["clean"], report
+    assert report["status"] == "completed"
+    assert list(canaries(data, (b"value", b"id"))) == []
+    assert opportune("erase", who(7), "--yes", "--playbook", playbook)["erasure"] == ""
+    opportune("audit", "verify", "--playbook", playbook)

@@ -197,7 +197,8 @@ def _told(report: ErasureReport) -> list[str]:
     ]
     lines += [f"  FOUND    {hit.path} (as {hit.form})" for hit in report.hits]
     lines += [f"  UNREAD   {path}" for path in report.unread]
-    done = "nothing of them is left in any file" if report.clean else "remove what was found: from now on ids alone can be looked for"
+    found = "remove what was found: from now on ids alone can be looked for"
+    done = "nothing of them is left in any file" if report.clean else found
     lines.append(f"  {done}")
     if report.erasure:
         lines.append(f"  ledger   entry {report.erasure}, which names nobody")
