@@ -61,6 +61,7 @@ def export(
     purpose: Annotated[str, typer.Option("--purpose", help="What it is for, for the access log.")] = "",
     playbook: Playbook = HERE,
     in_region: InRegion = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write everything known about a customer as one JSON document, for an access or portability request."""
     from opportune.core.masking import EVERYTHING, IN_CLEAR
@@ -98,6 +99,8 @@ def export(
         _private(out)
         with out.open("ab") as file:
             file.writelines(pieces)
+    if as_json:
+        emit(True, {"customer": person.id, "out": str(out)})
     note(f"wrote {out}: it is personal, hand it only to whoever may see it, and erase it when it was handed over")
 
 
