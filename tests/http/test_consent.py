@@ -141,6 +141,10 @@ def test_what_was_said_to_another_controller_is_kept_apart(door: Door) -> None:
     assert door.decide(who).json()["reason"] == "NO_CONSENT"
     assert put(door, who, status="given", controller="larkfield", channels=["in_app"]).status == 200
     assert held(door, who)["marketing/in_app"]["status"] == "given"
+    said = {"purpose": "marketing", "channels": ["in_app"], "controller": "larkfield"}
+    door.accepted(event("consent.withdrawn", said, subject=who))
+    assert held(door, who)["marketing/in_app"]["status"] == "withdrawn"
+    assert door.decide(who).json()["reason"] == "NO_CONSENT"
 
 
 @pytest.mark.parametrize(
