@@ -95,7 +95,7 @@ def _likely(
 
 
 def _comparisons(fields: set[str]) -> list[tuple[str, Any]]:
-    """(name, comparison) of what is known of enough records; `address` is one, since its parts go together."""
+    """(name, comparison) of what is known of enough records; `home` is one, since a household shares all of it."""
     import splink.comparison_library as cl
 
     made: list[tuple[str, Any]] = []
@@ -107,34 +107,38 @@ def _comparisons(fields: set[str]) -> list[tuple[str, Any]]:
         made.append(("birth_date", cl.DamerauLevenshteinAtThresholds("birth_date", [1, 2])))
     if "email" in fields:
         made.append(("email", cl.EmailComparison("email")))
-    if "phone" in fields:
-        made.append(("phone", cl.DamerauLevenshteinAtThresholds("phone", [1])))
     if "company" in fields:
         alike = cl.JaroWinklerAtThresholds("company", [0.9])
         made.append(("company", alike.configure(term_frequency_adjustments=True)))
-    if address := _address(fields):
-        made.append(("address", address))
+    if home := _home(fields):
+        made.append(("home", home))
     return made
 
 
-def _address(fields: set[str]) -> Any:  # noqa: ANN401 - Splink's
+def _home(fields: set[str]) -> Any:  # noqa: ANN401 - Splink's
     import splink.comparison_level_library as cll
     import splink.comparison_library as cl
 
-    parts = [field for field in ("street", "postcode", "city") if field in fields]
+    parts = [field for field in ("phone", "street", "postcode", "city") if field in fields]
     if not parts:
         return None
-    levels: list[Any] = [cll.CustomLevel(" AND ".join(f"({p}_l IS NULL OR {p}_r IS NULL)" for p in parts)).configure(
-        is_null_level=True
-    )]  # fmt: skip
+    unknown = " AND ".join(f"({part}_l IS NULL OR {part}_r IS NULL)" for part in parts)
+    levels: list[Any] = [cll.CustomLevel(unknown).configure(is_null_level=True)]
+    same = "street_l = street_r AND postcode_l = postcode_r"
+    if {"phone", "street", "postcode"} <= fields:
+        levels.append(cll.CustomLevel(f"phone_l = phone_r AND {same}", "phone and address"))
+    if "phone" in fields:
+        levels.append(cll.ExactMatchLevel("phone"))
     if {"street", "postcode"} <= fields:
-        levels.append(cll.CustomLevel("street_l = street_r AND postcode_l = postcode_r", "street and postcode"))
+        levels.append(cll.CustomLevel(same, "address"))
         near = "jaro_winkler_similarity(street_l, street_r) >= 0.9 AND (postcode_l = postcode_r"
         near += " OR city_l = city_r)" if "city" in fields else ")"
-        levels.append(cll.CustomLevel(near, "street nearly"))
+        levels.append(cll.CustomLevel(near, "address nearly"))
+    if "phone" in fields:
+        levels.append(cll.DamerauLevenshteinLevel("phone", 1))
     levels += [cll.ExactMatchLevel(field) for field in ("postcode", "city") if field in fields]
     levels.append(cll.ElseLevel())
-    return cl.CustomComparison(levels, output_column_name="address")
+    return cl.CustomComparison(levels, output_column_name="home")
 
 
 def _train(model: Any, fields: set[str]) -> None:  # noqa: ANN401 - Splink's
