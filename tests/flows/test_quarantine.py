@@ -1,4 +1,4 @@
-"""What was kept out is fixed and sent again as any signal is: closed only when it is in, in the ledger, never by half."""
+"""What was kept out is fixed and sent again as any signal is: closed only when it is in, and never by half."""
 
 from __future__ import annotations
 

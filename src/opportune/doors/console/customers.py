@@ -128,7 +128,7 @@ class CustomerRoom:
         view = self._view(person, clear, last=ENTRIES, before=paging.before, kinds=paging.kinds)
         return self._desk.page(
             request, "customer.html", status, view=view, paging=paging, reason=reason, trouble=trouble, kinds=KINDS,
-            here=path,
+            here=path, reveal_path=f"/console/reveal/{quoted(person.id)}",
         )  # fmt: skip
 
     def _view(self, person: Person, clear: Collection[FieldClass], **page: Any) -> CustomerView:  # noqa: ANN401
@@ -204,7 +204,10 @@ class CustomerRoom:
 
 
 def customer_routes(room: CustomerRoom) -> list[Any]:
-    """An id may hold slashes, hence whole paths; what ends in `.json` is the twin."""
+    """An id may hold slashes, hence whole paths; what ends in `.json` is the twin.
+
+    What was revealed has an address of its own: from there every link to the page leads away from it.
+    """
 
     @get("/customers", sync_to_thread=True)
     def listed(request: Request[Any, Any, Any]) -> Response[str]:
@@ -221,7 +224,7 @@ def customer_routes(room: CustomerRoom) -> list[Any]:
             return room.customer_json(id_.removesuffix(".json"))
         return room.customer(request, id_)
 
-    @post("/customers/{name:path}", status_code=200)
+    @post("/reveal/{name:path}", status_code=200)
     async def reveal(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[str]:
         form = await request.form()
         why = str(form.get("why", ""))
