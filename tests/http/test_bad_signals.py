@@ -108,7 +108,7 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("no person where one is needed", event("person.updated", {"role": "owner"}, account="bad-acme"), "subject"),
     ("not one of the set", typed("ticket.opened", {"ticket": "t", "priority": "asap"}), "data.priority"),
     ("above the maximum", typed("ticket.closed", {"ticket": "t", "priority": "low", "hours": -1}), "data.hours"),
-    ("role nobody has", typed("person.updated", {"role": "boss"}), "data.role"),
+    ("a name that is a number", typed("person.updated", {"locale": 7}), "data.locale"),
     ("consent without purpose", typed("consent.given", {"channels": ["*"]}), "data"),
     ("consent for no channel", typed("consent.given", {"purpose": "marketing", "channels": []}), "data.channels"),
     ("channels are text", typed("consent.given", {"purpose": "marketing", "channels": "email"}), "data.channels"),

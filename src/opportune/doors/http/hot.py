@@ -208,10 +208,10 @@ def _too_late(future: asyncio.Future[Any]) -> None:
 
 def counted(receipts: list[Receipt]) -> Receipts:
     fates = [receipt.status for receipt in receipts]
-    accepted, duplicate, quarantined, rejected = map(
-        fates.count, ("accepted", "duplicate", "quarantined", "rejected")
-    )
-    return Receipts(accepted, duplicate, quarantined, rejected, receipts)
+    return Receipts(
+        accepted=fates.count("accepted"), duplicate=fates.count("duplicate"),
+        quarantined=fates.count("quarantined"), rejected=fates.count("rejected"), receipts=receipts,
+    )  # fmt: skip
 
 
 def _quarantined(problems: tuple[Problem, ...]) -> HttpProblem:
