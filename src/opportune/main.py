@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opportune.doors.cli.workbench import World
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
-    from opportune.ports import TableReader
+    from opportune.ports import Linker, TableReader
 
 
 class Machine:
@@ -138,6 +138,15 @@ class Machine:
 
         return DuckTables()
 
+    def linker(self) -> Linker:
+        try:
+            import splink  # noqa: F401
+        except ImportError:
+            raise Refusal("proposing needs Splink: pip install 'opportune[identity]'") from None
+        from opportune.adapters.splink import SplinkLinker
+
+        return SplinkLinker()
+
     def vitals(self, place: Place) -> list[Vital]:
         return [_sqlite(place), *_modes(place), _training()]
 
@@ -170,15 +179,16 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.sources import SourceError
     from opportune.doors.http.keys import KeysError
     from opportune.flows.govern import GovernError
+    from opportune.flows.merges import IdentityError
     from opportune.flows.quarantine import QuarantineError
     from opportune.flows.region import NotReady
     from opportune.ports import StoreBroken, StoreFull
     from opportune.wiring import InUse
 
     return (
-        PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError, FeatureError,
-        PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, NotReady, StoreBroken,
-        StoreFull, InUse, QuarantineError, KeysError,
+        PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError,
+        FeatureError, PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, IdentityError,
+        NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError,
     )  # fmt: skip
 
 

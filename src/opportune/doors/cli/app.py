@@ -16,6 +16,7 @@ from opportune.doors.cli import (
     deciding,
     doctor,
     governing,
+    identity,
     ingesting,
     keys,
     learning,
@@ -121,6 +122,15 @@ def build() -> typer.Typer:
     kept_out.command("resubmit")(told(quarantine.resubmit_many))
     kept_out.command("discard")(told(quarantine.discard_one))
     app.add_typer(kept_out, name="quarantine")
+    who = typer.Typer(help="Who is who: propose, accept or refuse, merge, undo.", no_args_is_help=True)
+    who.command("propose")(told(identity.propose))
+    who.command("proposals")(told(identity.proposals))
+    who.command("accept")(told(identity.accept))
+    who.command("refuse")(told(identity.refuse))
+    who.command("merge")(told(identity.merge))
+    who.command("merges")(told(identity.merges))
+    who.command("unmerge")(told(identity.unmerge))
+    app.add_typer(who, name="identity")
     return app
 
 

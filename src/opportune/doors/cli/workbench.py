@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opportune.core.playbook import Playbook
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
-    from opportune.ports import TableReader
+    from opportune.ports import Linker, TableReader
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ class Workbench(Protocol):
     def trainer(self) -> Trainer: ...
 
     def tables(self) -> TableReader: ...
+
+    def linker(self) -> Linker: ...
 
     def vitals(self, place: Place) -> list[Vital]:
         """What only the products know: stores, keys, libraries."""

@@ -24,6 +24,7 @@ from opportune.doors.http.consents import Consents
 from opportune.doors.http.customers import AccountsRead
 from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.hot import HotDoor, Receipts
+from opportune.doors.http.identities import Identities
 from opportune.doors.http.keys import Keyring, key_of
 from opportune.doors.http.preferences.handlers import Preferences, Unsubscribe
 from opportune.doors.http.privacy import CustomersReadAndErased, DecisionShown, Privacy
@@ -52,6 +53,7 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             AccountsRead,
             QuarantineDoor,
             Consents,
+            Identities,
             gpc_support,
             Preferences,
             Unsubscribe,
