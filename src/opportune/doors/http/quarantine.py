@@ -62,7 +62,7 @@ class QuarantineDoor(Controller):
             raise HttpProblem(404, "unknown", str(error)) from None
         return entry_document(entry_view(kept, region.releases.live(), clear))
 
-    @post("/{seq:int}/resubmit", sync_to_thread=False, status_code=200, summary="Sends it again, as it was or fixed")
+    @post("/{seq:int}/resubmit", status_code=200, summary="Sends it again, as it was or fixed")
     async def again(self, request: AnyRequest, region: Here, seq: FromPath[int]) -> dict[str, Any]:
         """The body, if there is one, is the fixed draft. Still wrong is a 422 that names every field."""
         body = await request.body()
