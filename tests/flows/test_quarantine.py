@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import small
 
-from opportune.core.signals import Draft
+from opportune.core.signals import Draft, format_time
 from opportune.flows.quarantine import QuarantineError, discard, draft_from, draft_of, resubmit, with_fields
 from opportune.flows.region import Region
 from opportune.ports import Quarantined
@@ -116,7 +116,7 @@ def test_what_named_no_time_happened_when_it_was_received_first(region: Region) 
 
 
 def test_what_lay_in_the_future_may_come_in_when_its_time_has_come(region: Region) -> None:
-    later = small.format_time(region.clock.now_ms() + small.DAY_MS)
+    later = format_time(region.clock.now_ms() + small.DAY_MS)
     kept = kept_out(region, {"count": 2}, time=later)
     assert resubmit(region, kept.seq, None, "grace").problems[0].code == "future"
 
