@@ -295,3 +295,39 @@ def test_what_was_never_offered_cannot_be_accepted(door: Door) -> None:
         reply = door.post("/v1/outcomes", {"decision": nothing["decision_id"], "kind": kind})
         assert reply.problem(422)[:2] == ("nothing-offered", ["decision"])
     assert door.post("/v1/outcomes", b"{").problem(400)[0] == "invalid-json"
+
+
+def test_a_rejected_signal_is_a_422_and_kept_nowhere(door: Door) -> None:
+    counts, leaves = door.region.records.counts(), door.region.records.leaf_count()
+    wild = used(10_000_001)
+    code, fields, said = door.post("/v1/signals", wild).problem(422)
+    assert (code, fields) == ("signal-rejected", ["data.count"])
+    assert "rule `count_sane`" in said
+    assert "at most 10000000" in said
+    assert (door.region.records.counts(), door.region.records.leaf_count()) == (counts, leaves)
+    answer = door.post("/v1/signals", [wild, used(), used("many")]).json()
+    assert [answer[fate] for fate in ("accepted", "duplicate", "quarantined", "rejected")] == [1, 0, 1, 1]
+    # It was kept nowhere: the same id, put right, is a new fact.
+    assert door.post("/v1/signals", {**wild, "data": {"feature": "boards", "count": 1}}).status == 200
+
+
+def test_quality_says_what_it_put_right_and_what_it_let_pass(door: Door) -> None:
+    door.accepted(event("person.updated", {"role": "owner"}, subject="q-1", account="acme"))
+    role = door.post("/v1/signals", event("person.updated", {"role": " Admin"}, subject="q-1")).json()["receipts"][0]
+    assert (role["status"], role["repaired"]) == ("accepted", ["data.role"])
+    assert door.get("/v1/customers/q-1").json()["features"]["role"]["value"] == "admin"
+    unknown = event("offer.declined", {"offer": "no_such_offer", "channel": "in_app"}, subject="q-1")
+    flagged = door.post("/v1/signals", unknown).json()["receipts"][0]
+    assert (flagged["status"], flagged["flags"]) == ("accepted", ["offer_known"])
+    seats = event("seats.counted", {"used": 100_001, "seats": 10}, account="acme")
+    code, fields, _ = door.post("/v1/signals", seats).problem(422)
+    assert (code, fields) == ("signal-quarantined", ["data.used"])
+
+
+def test_an_sdk_hears_200_for_what_is_rejected(door: Door) -> None:
+    call = {
+        "type": "track", "messageId": "wild-1", "userId": "seg-9", "event": "Feature Used",
+        "properties": {"feature": "boards", "count": 99_999_999}, "context": {"groupId": "acme"},
+    }  # fmt: skip
+    answer = segment(door, "track", call)
+    assert (answer["success"], answer["accepted"], answer["rejected"]) == (True, 0, 1)
