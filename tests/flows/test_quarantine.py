@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import msgspec
@@ -156,18 +157,35 @@ def test_discarding_keeps_the_reason_out_of_the_ledger(region: Region) -> None:
     assert refused.value.code == "unknown"
 
 
-def test_withdrawn_consent_counts_as_soon_as_it_is_sent_again(region: Region) -> None:
+def test_a_withdrawal_sent_again_is_acknowledged_when_nothing_is_on_its_way(region: Region) -> None:
     small.consenting(region, "ada")
-    assert region.decide.run(small.question()).disposition == "offered"
     draft = Draft("tests", "w", "consent.withdrawn", "never", "ada", None, data={"purpose": "marketing"})
     assert region.ingest.run([draft])[0].status == "quarantined"
     seq = region.records.quarantined(1)[0].seq
+    waits, done = Event(), Event()
+    after = region.outgoing.after
 
-    resubmit(region, seq, with_fields(draft, {"time": None}), "grace")
+    def watched(customers: Any, then: Any) -> None:
+        after(customers, then)
+        waits.set()
 
-    person = region.records.person("ada")
-    assert person is not None
-    assert person.consents["marketing/*"].status == "withdrawn"
+    def again() -> None:
+        resubmit(region, seq, with_fields(draft, {"time": None}), "grace")
+        done.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(region.outgoing, "after", watched)
+        assert region.outgoing.begin("ada", lambda: True)
+        thread = Thread(target=again)
+        thread.start()
+        assert waits.wait(30)
+        person = region.records.person("ada")
+        assert person is not None
+        assert person.consents["marketing/*"].status == "withdrawn"
+        assert not done.is_set()
+        region.outgoing.end("ada")
+        thread.join(30)
+    assert done.is_set()
 
 
 @pytest.mark.parametrize(
