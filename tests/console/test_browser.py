@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from scene import Scene
+from test_flags import flag
 
 # A cap on waiting, not a sleep: two cores shared with other tests may take their time.
 expect.set_options(timeout=30_000)
@@ -125,6 +126,17 @@ def test_both_pages_are_accessible_and_fit(served: Served, size: tuple[int, int]
         expect(page.locator("h1")).to_be_visible()
         assert grave(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE], ids=["360", "1280"])
+def test_flags_on_a_decision_are_accessible_and_fit(served: Served, size: tuple[int, int]) -> None:
+    page = served.page(size, "light", reduced_motion="reduce")
+    page.goto(f"{served.address}/console/decisions/{flag(served.scene)}")
+    expect(page.locator("section[aria-labelledby=quality] tbody tr")).to_have_count(3)
+    assert grave(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    if folder := os.environ.get("OPPORTUNE_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/flags-{size[0]}.png", full_page=True)
 
 
 def test_the_way_in_is_accessible(served: Served, browser: Browser) -> None:
