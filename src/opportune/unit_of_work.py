@@ -227,6 +227,9 @@ class Group(Transaction):
         self._count("signals")
         return seq
 
+    def last_signal(self) -> int:
+        return self._signals_before + len(self.changes.signals)
+
     def quarantine(self, entry: Quarantined) -> int:
         seq = self._quarantined_before + len(self.changes.quarantined) + 1
         self.changes.quarantined.append(msgspec.structs.replace(entry, seq=seq))

@@ -32,6 +32,9 @@ class Transaction(Protocol):
     def append_signal(self, signal: Signal, content: bytes) -> int:
         """The place of the signal; the next `append_leaf` of this unit is its place in the ledger."""
 
+    def last_signal(self) -> int:
+        """The place of the newest signal, this unit's among them; 0 for an empty log."""
+
     def signals_of(self, customers: Collection[str]) -> list[StoredSignal]:
         """Every signal that named one of these customers as its subject, in the order of the log."""
 
@@ -165,6 +168,9 @@ class Records(Protocol):
 
     def people(self) -> Iterator[Person]:
         """Everybody, merged ones left out."""
+
+    def accounts(self) -> Iterator[Account]:
+        """Every account."""
 
     def erase(self, customers: Collection[str]) -> Mapping[str, int]:
         """Removes every row about these customers, at once and for good; how many of each. Runs between units.

@@ -166,6 +166,9 @@ class MemoryRecords(Records):
     def people(self) -> Iterator[Person]:
         return (person for person in list(self._kept.people.values()) if person.merged_into is None)
 
+    def accounts(self) -> Iterator[Account]:
+        return iter(list(self._kept.accounts.values()))
+
     def erase(self, customers: Collection[str]) -> Mapping[str, int]:
         return self._between_units(lambda: self._kept.erase(customers))
 

@@ -122,6 +122,8 @@ PERSON: Final = "SELECT id, state FROM people WHERE id = ?"
 ACCOUNT: Final = "SELECT id, state FROM accounts WHERE id = ?"
 # One batch of people after an id
 PEOPLE_AFTER: Final = "SELECT id, state FROM people WHERE id > ? ORDER BY id LIMIT ?"
+# One batch of accounts after an id
+ACCOUNTS_AFTER: Final = "SELECT id, state FROM accounts WHERE id > ? ORDER BY id LIMIT ?"
 # Whom a keyed-hashed identifier points to
 IDENTIFIER: Final = "SELECT kind, customer FROM identifiers WHERE hash = ?"
 

@@ -166,6 +166,13 @@ class SqliteRecords(Records):
             yield from (person for person in every_known(self._rows.person, batch) if person.merged_into is None)
             after = batch[-1][0]
 
+    def accounts(self) -> Iterator[Account]:
+        """By id, read in batches as `signals`."""
+        after = ""
+        while batch := self._readers.all(queries.ACCOUNTS_AFTER, after, ROWS_AT_ONCE):
+            yield from every_known(self._rows.account, batch)
+            after = batch[-1][0]
+
     def erase(self, customers: Collection[str]) -> Mapping[str, int]:
         them = frozenset(customers)
         return self._between_units(lambda connection: removal.erase(connection, self._committed, them))

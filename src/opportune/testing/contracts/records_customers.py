@@ -155,6 +155,21 @@ class CustomerRecordsContract(StoreContract):
         found = sorted(records.people(), key=lambda person: person.id)
         assert found == people[:7] + people[8:]
 
+    def test_every_account(self, records: Records) -> None:
+        accounts = [a.account(f"a{n:04d}", plan=n) for n in range(1_201)]
+        records.run(lambda tx: a.put(tx, *accounts))
+        assert sorted(records.accounts(), key=lambda account: account.id) == accounts
+
+    def test_a_unit_knows_how_far_the_log_has_come(self, records: Records) -> None:
+        def more(tx: Transaction) -> tuple[int, int]:
+            before = tx.last_signal()
+            a.append(tx, a.signal(before + 1, customer="c1"))
+            return before, tx.last_signal()
+
+        assert [records.run(more) for _ in range(2)] == [(0, 1), (1, 2)]
+        records.erase({"c1"})
+        assert records.run(more) == (2, 3)
+
     def test_units_of_one_sync_leave_nothing_of_the_one_that_raised(self, records: Records) -> None:
         def refused(tx: Transaction) -> None:
             write_everything(tx, 2)
