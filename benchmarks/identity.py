@@ -88,8 +88,9 @@ def humans(chance: Random, count: int) -> list[Truth]:
         if chance.random() < 0.18 and len(found) < count:
             other = _human(chance, chance.choice(names), last, chance.choice(companies), taken)
             shared = one.email if chance.random() < 0.15 else other.email
-            home = {"phone": one.phone, "street": one.street, "postcode": one.postcode, "city": one.city}
-            found.append(replace(other, email=shared, **home))
+            found.append(replace(
+                other, email=shared, phone=one.phone, street=one.street, postcode=one.postcode, city=one.city
+            ))  # fmt: skip
     return found
 
 

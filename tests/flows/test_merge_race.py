@@ -142,6 +142,7 @@ def test_looking_at_the_commit_is_needed(tmp_path: Path, monkeypatch: pytest.Mon
 
     def blind(self, tx, brain, asked, named, made, answer, probe):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         person = lives_on(tx.person, named)
+        assert person is not None
         account = None if person.account is None else tx.account(person.account)
         self._reserve(tx, brain, made.record, person, account)
         self._write(tx, made)

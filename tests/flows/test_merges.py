@@ -14,6 +14,7 @@ from opportune.core.customers import consent_status
 from opportune.core.identity import LINKED_MAX
 from opportune.core.outcomes import OutcomePost
 from opportune.core.playbook import Identity
+from opportune.core.signals import Draft
 from opportune.flows import identify
 from opportune.flows.merges import IdentityError
 from opportune.flows.region import Region
@@ -297,3 +298,21 @@ def test_what_cannot_be_merged(region: Region) -> None:
     with pytest.raises(IdentityError) as missing:
         region.merging.unmerge("m-1", "ann", "?")
     assert missing.value.code == "unknown_merge"
+
+
+def test_a_withdrawal_waits_for_what_is_leaving_whatever_it_names_the_customer_by(region: Region) -> None:
+    tell(region, "person.updated", "a", email="a@example.com")
+    later(region)
+    tell(region, "person.updated", "b", email="b@example.com")
+    for subject in ("a@example.com", "b"):
+        assert region.outgoing.begin("b", lambda: True)  # handed over under the name that is merged meanwhile
+        if subject == "a@example.com":
+            region.merging.merge("a", "b", "ann", "one")
+        told: list[object] = []
+        draft = Draft("tests", region.clock.new_id(), "consent.withdrawn", None, subject, data={"channels": ["*"]})
+        region.ingest.submit([draft], told.append)
+        region.records.run(lambda tx: None)
+        assert told == []
+        region.outgoing.end("b")
+        region.records.run(lambda tx: None)
+        assert len(told) == 1

@@ -128,16 +128,18 @@ class Ingest(msgspec.Struct, frozen=True):
     def _acknowledge(self, taken: Sequence[Taken], done: Done) -> Done:
         """`done`, which a refusal of consent reaches only when nothing is on its way to that customer any more."""
         refusing = [
-            one.checked.signal.customer
-            for one in taken
-            if one.checked.signal is not None and one.checked.signal.type in REFUSALS
+            one for one in taken if one.checked.signal is not None and one.checked.signal.type in REFUSALS
         ]
         if not refusing:
             return done
 
         def acknowledged(outcome: list[Receipt] | BaseException) -> None:
-            people = [lives_on(self.records.person, id_) for id_ in refusing if id_ is not None]
-            self.outgoing.after([one.id for one in people if one is not None], lambda: done(outcome))
+            # Whoever was named by an address alone is known by now.
+            ids = {self.records.customer_by(each.hash) for one in refusing for each in one.identifiers}
+            ids |= {one.checked.signal.customer for one in refusing if one.checked.signal is not None}
+            people = [lives_on(self.records.person, id_) for id_ in ids if id_ is not None]
+            names = [name for one in people if one is not None for name in (one.id, *one.absorbed)]
+            self.outgoing.after(names, lambda: done(outcome))
 
         return acknowledged
 
