@@ -81,7 +81,7 @@ def _view_problems(
                     "view's purposes, or move the feature to another view"
                 )
                 text, place = next(
-                    ((text, name) for name, text in (("value", spec.value), ("where", spec.where))
+                    ((text, name) for name, text in (("value", spec.value), ("where", spec.where), ("over", spec.over))
                      if text is not None and field and field in text), ("", "from"),
                 )  # fmt: skip
                 line, column = _place(text, f"data.{field}")

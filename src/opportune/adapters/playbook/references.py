@@ -230,6 +230,8 @@ def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
 def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
     if view.freshness is not None:
         yield from _duration(("freshness",), view.freshness)
+    if view.lateness is not None:
+        yield from _duration(("lateness",), view.lateness)
     seen: set[str] = set()
     for index, feature in enumerate(view.features):
         if feature.id in seen:

@@ -32,6 +32,7 @@ UNREADABLE_CELL: Final = Struct("<qI28x").pack(2**62, 2**32 - 1)
 _TIME = Struct("<q")
 _COUNT = Struct("<qQ")
 _SUM = Struct("<qQqQ")  # newest, count, high and low half of a 128-bit sum
+_PAIR = Struct("<qqQqQ")  # newest, high and low half of the part, of the whole
 _INT = Struct("<qq")
 _DOUBLE = Struct("<qd")
 _PICKED = Struct("<qB")
@@ -101,6 +102,37 @@ def sum_reader(aggregate: str, double: bool) -> Read:
         _, count, high, low = _SUM.unpack(cell)
         value = finish(high << 64 | low, count, mean, double, scale)
         return UNKNOWN if value is None else (value, age_ms)
+
+    return read
+
+
+def share(part: int, whole: int, up: int, down: int) -> float | None:
+    """`part / whole` of sums kept in units of 1/down and 1/up; None where the whole is 0."""
+    return None if whole == 0 else part * up / (whole * down) + 0.0  # the 0.0 turns -0.0 into 0.0
+
+
+def fold_ratio(cell: bytes | None, at_ms: int, signal_id: str, value: object) -> bytes:
+    """Adds up a pair of ints, (part, whole), each in 128 bits (`ratio`)."""
+    part: int
+    whole: int
+    part, whole = value  # type: ignore[misc]  # the taker of the feature made the pair
+    if cell is not None:
+        newest_ms, part_high, part_low, whole_high, whole_low = _PAIR.unpack(cell)
+        at_ms = newest_ms if newest_ms > at_ms else at_ms
+        part += part_high << 64 | part_low
+        whole += whole_high << 64 | whole_low
+    return _PAIR.pack(at_ms, part >> 64, part & _LOW, whole >> 64, whole & _LOW)
+
+
+def ratio_reader(up: int, down: int) -> Read:
+    """The sum of the parts over the sum of the wholes; missing where that is 0. `up`, `down` as for `share`."""
+
+    def read(cell: bytes, now_ms: int) -> tuple[object, int]:
+        age_ms = now_ms - _TIME.unpack_from(cell)[0]
+        if age_ms < 0:
+            return UNKNOWN
+        _, part_high, part_low, whole_high, whole_low = _PAIR.unpack(cell)
+        return share(part_high << 64 | part_low, whole_high << 64 | whole_low, up, down), age_ms
 
     return read
 

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Aggregate = Literal["count", "sum", "mean", "min", "max", "last", "first", "distinct", "time_since"]
+Aggregate = Literal[
+    "count", "sum", "mean", "min", "max", "last", "first", "distinct", "time_since", "ratio", "slope", "streak"
+]
 ValueType = Literal["bool", "int", "double", "string"]
 EntityKind = Literal["person", "account"]
 Scalar = bool | int | float | str
@@ -34,12 +36,18 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `window` and `hop` are durations such as `7d` or `1h`; without a window the value counts since ever.
     `unit` (h, d) belongs to `time_since`. `default` is given when nothing has been seen; without it the
     value is missing.
+
+    `ratio` divides the sum of `value` by the sum of `over`: numbers, or conditions that count 1 where they hold;
+    without `over` it divides by the number of signals. `slope` is the trend, per day, of the sums of its hops
+    (`of: sum`, counts when there is no `value`) or of their means (`of: mean`). `approximate` lets `distinct`
+    count more than `distinct_max` different values.
     """
 
     id: str
     sources: str | tuple[str, ...] | None = msgspec.field(default=None, name="from")
     where: str | None = None
     value: str | None = None
+    over: str | None = None
     aggregate: Aggregate | None = None
     derive: str | None = None
     window: str | None = None
@@ -47,7 +55,9 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     unit: Literal["h", "d"] | None = None
     type: ValueType | None = None
     default: Scalar | None = None
+    of: Literal["sum", "mean"] | None = None
     distinct_max: int | None = None
+    approximate: bool | None = None
     description: str | None = None
 
     @property
@@ -76,7 +86,13 @@ class ViewTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A versioned group of features over one kind of entity, with one owner, one set of purposes, one freshness."""
+    """A versioned group of features over one kind of entity, with one owner, one set of purposes, one freshness.
+
+    `lateness` is how late a signal may come and still be seen by a read as of an earlier time: windows keep tiles
+    enough that every read up to `lateness` before the newest signal finds its window whole. Without it that holds
+    for one hop. A signal that comes later still counts wherever its tile is kept; where it is not, a read whose
+    window reaches that far back has no answer, rather than one without the signal.
+    """
 
     view: str
     version: Annotated[int, msgspec.Meta(ge=1)]
@@ -85,6 +101,7 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     purposes: tuple[str, ...]
     features: tuple[FeatureSpec, ...]
     freshness: str | None = None
+    lateness: str | None = None
     tests: tuple[ViewTest, ...] = ()
     description: str | None = None
 

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from opportune.core.expressions import EvaluationError, Expression, ExpressionError, Missing, parse
-from opportune.core.features.cells import DOUBLE_SUM_MAX, INT_MAX, INT_MIN, TEXT_BYTES_MAX
+from opportune.core.features.cells import DOUBLE_SUM_MAX, INT_MAX, INT_MIN, TEXT_BYTES_MAX, scaled
 from opportune.core.features.documents import FeatureError
 
 Data = Mapping[str, Any]
@@ -90,18 +90,56 @@ class Payload:
             return lambda data: True if counts(data) else None
         return lambda data: found(data) if counts(data) else None
 
-    def value(self, text: str, convert: Callable[[object], object], wanted: str) -> Take:
+    def pair(self, where: str | None, parts: tuple[tuple[str, str | None, str], ...]) -> Take:
+        """The take of a `ratio`: two ints, of `value` and of `over`, each given as (field, text, kind).
+
+        Kinds: bool counts 1 where the condition holds, int as it is, double in millionths; no text counts 1. A
+        signal without one of its numbers does not count.
+        """
+        part, whole = (self.summand(*each) for each in parts)
+        counts = self.where(where) if where is not None else _always
+
+        def take(data: Data) -> object:
+            if not counts(data):
+                return None
+            first, second = part(data), whole(data)
+            return None if first is None or second is None else (first, second)
+
+        return take
+
+    def summand(self, field: str, text: str | None, kind: str) -> Take:
+        if text is None:
+            return lambda data: 1
+        if kind == "bool":
+            holds = self.call(self.parsed(field, text, "bool"), False)
+            return lambda data: 1 if holds(data) else 0
+        if kind == "int":
+            return self.value(text, take_int, "int", field)
+        number = self.value(text, take_summand, "double", field)
+
+        def millionths(data: Data) -> object:
+            value = number(data)
+            return None if value is None else scaled(value)
+
+        return millionths
+
+    def kind(self, field: str, text: str) -> str:
+        """The type of an expression over the payload."""
+        type_ = self.variables.get(text.strip())
+        return self.parsed(field, text, None).type if type_ is None else type_
+
+    def value(self, text: str, convert: Callable[[object], object], wanted: str, field: str = "value") -> Take:
         text = text.strip()
         type_ = self.variables.get(text)
         if type_ is None:
-            expression = self.parsed("value", text, None)
+            expression = self.parsed(field, text, None)
             type_, get = expression.type, self.call(expression, None)
         else:
             self.reads.add(text.removeprefix(_PREFIX))
             get = field_getter(text.removeprefix(_PREFIX))
         if type_ not in ACCEPTED[wanted]:
             message = f"`{text}` is {type_} in `{self.signal_type}`, but the feature folds {wanted}"
-            raise FeatureError(self.view, self.feature, "value", f"{message}: change `type` or the expression")
+            raise FeatureError(self.view, self.feature, field, f"{message}: change `type` or the expression")
         if wanted == "dyn":
             convert = TAKES[type_]
         return lambda data: convert(get(data))

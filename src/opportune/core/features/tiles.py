@@ -2,9 +2,13 @@
 
 A tile is `at_ms // hop_ms`. A cell holds the tiles in (head - tiles_kept, head], head being the tile of the newest
 signal, as: newest_ms (q), floor (I), entries n (H), codes (B), n offsets head - tile (falling to 0), n values, and
-for `mean` n counts. `floor` is one more than the newest tile that has been dropped: a window that reaches below it
-is incomplete. Values and counts are ints in the narrowest of 1, 2, 4, 8 or 16 bytes that holds them all, or doubles
-(`min`, `max`); offsets take one byte in rings of up to 256 tiles, else two.
+for `mean` n counts (for `ratio` n wholes). `floor` is one more than the newest tile that has been dropped: a window
+that reaches below it is incomplete. Values and counts are ints in the narrowest of 1, 2, 4, 8 or 16 bytes that holds
+them all, or doubles (`min`, `max`); offsets take one byte in rings of up to 256 tiles, else two.
+
+A ring keeps the tiles of its window and spare ones, for reads as of a time before the newest signal: one, or as
+many as cover the view's `lateness`. What is kept is the same for any order of arrival, however late: a late signal
+goes into the tile of its own time when that is kept, and else only moves the floor.
 
 What a read at `now` sees: every tile in (tile(now) - tiles, tile(now)], the last of them still open. Newer tiles
 are ignored. The open tile counts whole when no signal after `now` has been folded; when one has, and the open tile
@@ -18,14 +22,16 @@ from operator import neg
 from struct import Struct
 from typing import Any, Final
 
-from opportune.core.features.cells import SCALE, UNKNOWN, Fold, Read, finish, scaled
+from opportune.core.features.cells import SCALE, UNKNOWN, Fold, Read, finish, scaled, share
 
 TILES_MAX: Final = 400
+"""Of a window, and again of the spare ones for its lateness."""
 SPARE_TILES: Final = 1
 """Tiles kept beyond the window, so that a read just before the newest tile is still answered."""
+_BYTE_TILES: Final = 256
 
 Ring = tuple[list[int], list[Any], list[int]]
-"""Offsets, values, counts (empty unless the aggregate is `mean`)."""
+"""Offsets, values, counts (empty unless the aggregate is `mean`; the wholes of a `ratio`)."""
 
 _HEAD = Struct("<qIHB")
 _HEAD_SIZE: Final = _HEAD.size
@@ -40,18 +46,38 @@ _LOW = 2**64 - 1
 @cache
 def _form(codes: int, size: int, long: bool) -> Struct:
     """What stands behind the head; bounded by codes x tiles."""
+    lanes = [f"{size}q{size}Q" if code == _WIDE else f"{size}{_FORMS[code]}" for code in _lanes(codes)]
+    return Struct(f"<{size}{'H' if long else 'B'}{''.join(lanes)}")
+
+
+def _lanes(codes: int) -> tuple[int, ...]:
     code, counts = codes & 7, codes >> 3
-    values = f"{size}q{size}Q" if code == _WIDE else f"{size}{_FORMS[code]}"
-    behind = "" if counts == _NO_COUNTS else f"{size}{_FORMS[counts]}"
-    return Struct(f"<{size}{'H' if long else 'B'}{values}{behind}")
+    return (code,) if counts == _NO_COUNTS else (code, counts)
 
 
 def _unpack(cell: bytes, codes: int, size: int, long: bool) -> tuple[tuple[Any, ...], ...]:
     parts = _form(codes, size, long).unpack_from(cell, _HEAD_SIZE)
-    if codes & 7 == _WIDE:
-        wide = zip(parts[size : 2 * size], parts[2 * size : 3 * size], strict=True)
-        return parts[:size], tuple(high << 64 | low for high, low in wide), parts[3 * size :]
-    return parts[:size], parts[size : 2 * size], parts[2 * size :]
+    if codes & 7 != _WIDE and codes >> 3 != _WIDE:
+        return parts[:size], parts[size : 2 * size], parts[2 * size :]
+    ring, at = [parts[:size]], size
+    for code in _lanes(codes):
+        lane, at = parts[at : at + size], at + size
+        if code == _WIDE:
+            lane = tuple(high << 64 | low for high, low in zip(lane, parts[at : at + size], strict=True))
+            at += size
+        ring.append(lane)
+    return ring[0], ring[1], ring[2] if len(ring) == 3 else ()
+
+
+def ring_of(cell: bytes, long: bool) -> tuple[tuple[Any, ...], ...]:
+    """Offsets, values and counts of a cell."""
+    _, _, size, codes = _HEAD.unpack_from(cell)
+    return _unpack(cell, codes, size, long)
+
+
+def is_long(kept: int) -> bool:
+    """Do the offsets of a ring of `kept` tiles take two bytes each?"""
+    return kept > _BYTE_TILES
 
 
 def _code(values: list[int]) -> int:
@@ -65,24 +91,35 @@ def _pack(newest_ms: int, floor: int, ring: Ring, doubles: bool, long: bool) -> 
     code = _DOUBLES if doubles else _code(values)
     codes = code | (_code(counts) if counts else _NO_COUNTS) << 3
     if code == _WIDE:
-        values = [value >> 64 for value in values] + [value & _LOW for value in values]
+        values = _halves(values)
+    if codes >> 3 == _WIDE:
+        counts = _halves(counts)
     head = _HEAD.pack(newest_ms, floor, size, codes)
     return head + _form(codes, size, long).pack(*offsets, *values, *counts)
 
 
-def ring_folder(aggregate: str, double: bool, hop_ms: int, tiles: int) -> Fold:
-    """Folds a value into the tile of its own time, however late it comes, as long as that tile is kept."""
-    mean = aggregate == "mean"
-    kept = tiles + SPARE_TILES
-    long = kept > 256
+def _halves(values: list[int]) -> list[int]:
+    return [value >> 64 for value in values] + [value & _LOW for value in values]
+
+
+def ring_folder(aggregate: str, double: bool, hop_ms: int, kept: int) -> Fold:
+    """Folds a value into the tile of its own time, however late it comes, as long as that tile is kept.
+
+    `kept` is the number of tiles kept. A `ratio` folds pairs of ints, (part, whole).
+    """
+    pair, mean = aggregate == "ratio", aggregate == "mean"
+    long = is_long(kept)
     doubles = double and aggregate in ("min", "max")
     scale = double and not doubles
     merge = _MERGES[aggregate]
 
     def fold(cell: bytes | None, at_ms: int, signal_id: str, value: object) -> bytes:
         amount: Any = scaled(value) if scale else value
+        weight: int | None = 1 if mean else None
+        if pair:
+            amount, weight = amount
         if cell is None:
-            return _pack(at_ms, 0, ([0], [amount], [1] if mean else []), doubles, long)
+            return _pack(at_ms, 0, ([0], [amount], [] if weight is None else [weight]), doubles, long)
         newest_ms, floor, size, codes = _HEAD.unpack_from(cell)
         back = newest_ms // hop_ms - at_ms // hop_ms
         if back >= kept:  # too late for the ring
@@ -93,23 +130,23 @@ def ring_folder(aggregate: str, double: bool, hop_ms: int, tiles: int) -> Fold:
         if back < 0:
             floor = _advance(ring, -back, kept, at_ms // hop_ms, floor)
             back = 0
-        _put(ring, back, amount, merge, mean)
+        _put(ring, back, amount, merge, weight)
         return _pack(newest_ms if newest_ms > at_ms else at_ms, floor, ring, doubles, long)
 
     return fold
 
 
-def _put(ring: Ring, back: int, amount: object, merge: Callable[..., Any], mean: bool) -> None:
+def _put(ring: Ring, back: int, amount: object, merge: Callable[..., Any], weight: int | None) -> None:
     offsets, values, counts = ring
     size = len(offsets)
     index = size - 1 if size and offsets[-1] == back else bisect_left(offsets, -back, key=neg)
     if index < size and offsets[index] == back:
         values[index] = merge(values[index], amount)
-        if mean:
-            counts[index] += 1
+        if weight is not None:
+            counts[index] += weight
         return
-    if mean:
-        counts.insert(index, 1)
+    if weight is not None:
+        counts.insert(index, weight)
     offsets.insert(index, back)
     values.insert(index, amount)
 
@@ -140,15 +177,22 @@ _MERGES: Final[dict[str, Callable[..., Any]]] = {
     "count": _one_more,
     "sum": _plus,
     "mean": _plus,
+    "ratio": _plus,
     "min": min,
     "max": max,
 }
 
 
-def ring_reader(aggregate: str, double: bool, hop_ms: int, tiles: int) -> Read:
-    """Reads the window that ends at the open tile of `now`; None when nothing happened in it."""
-    mean = aggregate == "mean"
-    long = tiles + SPARE_TILES > 256
+def ring_reader(
+    aggregate: str, double: bool, hop_ms: int, tiles: int, kept: int, units: tuple[int, int] = (1, 1)
+) -> Read:
+    """Reads the window that ends at the open tile of `now`; None when nothing happened in it.
+
+    `units` are those of a `ratio`: how many make 1 of the part, and of the whole.
+    """
+    pair, mean = aggregate == "ratio", aggregate == "mean"
+    down, up = units
+    long = is_long(kept)
     extreme = aggregate in ("min", "max")
     total: Callable[..., Any] = {"min": min, "max": max}.get(aggregate, sum)
     scale = SCALE if double else 1
@@ -179,6 +223,8 @@ def ring_reader(aggregate: str, double: bool, hop_ms: int, tiles: int) -> Read:
         amount = total(values[start:end])
         if extreme:
             return amount, age_ms
+        if pair:
+            return share(amount, sum(counts[start:end]), up, down), age_ms
         value = finish(amount, sum(counts[start:end]) if mean else 1, mean, adds_double, scale)
         return UNKNOWN if value is None else (value, age_ms)
 
