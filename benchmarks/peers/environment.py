@@ -1,0 +1,43 @@
+"""The throw-away environment of the peers: made once in a cache folder from `requirements.txt` beside this file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+SECONDS_MAX = 900
+
+
+class NoPeers(RuntimeError):
+    """The peers cannot run here; says exactly why."""
+
+
+def python_of(folder: Path) -> Path:
+    """The interpreter of the environment in `folder`, installed when it is missing or of other requirements."""
+    environment = folder / "environment"
+    python, stamp = environment / "bin" / "python", environment / "installed.txt"
+    wanted = REQUIREMENTS.read_text()
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return python
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"installing the peers into {environment} (once) ...", file=sys.stderr, flush=True)
+    base = getattr(sys, "_base_executable", sys.executable)
+    _run([base, "-m", "venv", "--clear", str(environment)])
+    _run(
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:",
+         "-r", str(REQUIREMENTS)]
+    )  # fmt: skip
+    stamp.write_text(wanted)
+    return python
+
+
+def _run(command: list[str]) -> None:
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoPeers(f"`{' '.join(command[:4])} ...` failed: {error}") from error
+    if ended.returncode:
+        told = [line for line in (ended.stderr or ended.stdout).splitlines() if line.strip()]
+        raise NoPeers(f"`{' '.join(command[:4])} ...` failed: {' | '.join(told[-3:])}")
