@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from ruamel.yaml import YAML
 
+from opportune.core.builtin_contracts import BUILTIN_CONTRACTS
 from opportune.core.signals import parse_time_ms
 from opportune.testing.world import OFFERS, Situation, World, effect
 from opportune.testing.world.truth import DAY_MS, WINDOW_MS
@@ -61,7 +62,8 @@ def test_the_history_is_in_time_order_and_ends_in_time(history: list[dict[str, A
 
 
 def test_every_signal_fits_the_schemas_of_the_sample(world: World, history: list[dict[str, Any]]) -> None:
-    contracts = {document["signal"]: document for document in documents("schemas")}
+    contracts = {one.signal: msgspec.to_builtins(one) for one in BUILTIN_CONTRACTS}
+    contracts |= {document["signal"]: document for document in documents("schemas")}
     validators = {name: jsonschema_rs.validator_for(document["schema"]) for name, document in contracts.items()}
     live = [step["event"] for step in steps(World(5, 60, 30, end_ms=END_MS), 2_000) if step["kind"] == "signal"]
     for event in (*history, *live):
