@@ -40,6 +40,7 @@ clean:
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.decide
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.features --peers $(VENV)/peers
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or torture" --durations=10

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import feature_folds, feature_reads
+from benchmarks import feature_folds, feature_reads, training_sets
 from benchmarks.peers.environment import NoPeers, python_of
 
-PARTS = ("read", "fold")
+PARTS = ("read", "fold", "train")
 OURS = ("opportune, states in memory", "opportune, states from SQLite")
 
 
@@ -37,6 +38,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "saas sample": feature_folds.measure(*feature_folds.saas(options.customers // 10), options.folds),
             "40 features": feature_folds.measure(*feature_folds.synthetic(options.customers), options.folds),
         }
+    if "train" in options.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            found["train"] = training_sets.measure(Path(folder), options.signals, options.rows, python)
     return found
 
 
@@ -47,6 +51,8 @@ def told(found: dict[str, Any]) -> Iterator[str]:
         yield from _read_told(found["read"])
     if "fold" in found:
         yield from _fold_told(found["fold"])
+    if "train" in found:
+        yield from _train_told(found["train"])
 
 
 def _read_told(read: dict[str, Any]) -> Iterator[str]:
@@ -83,6 +89,16 @@ def _fold_told(fold: dict[str, Any]) -> Iterator[str]:
             )
 
 
+def _train_told(train: dict[str, Any]) -> Iterator[str]:
+    yield f"\ntraining set of {train['rows']:,} rows as of their times over {train['signals']:,} signals, 16 features"
+    engines = train["engines"]
+    for name, one in engines.items():
+        ratio = one["seconds"] / engines["by hand"]["seconds"]
+        every = ", ".join(f"{each:.2f}" for each in one["all_seconds"])
+        yield f"{name:>34}  {one['seconds']:.2f} s (x{ratio:.3f} of by hand; {every})  peak {one['peak_mb']:.0f} MB"
+    yield f"all sets equal, checksum {train['checksum']}; {train['like_online']} values equal the fold that serves"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, help="where the peers' environment is, or is to be made")
@@ -90,6 +106,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each side of the online read")
     parser.add_argument("--customers", type=int, default=1000)
     parser.add_argument("--folds", type=int, default=20_000, help="signals folded and timed")
+    parser.add_argument("--rows", type=int, default=200_000, help="of the training set")
+    parser.add_argument("--signals", type=int, default=5_000_000, help="that the training set is made from")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = measure(options)
