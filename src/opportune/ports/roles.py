@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from opportune.core.features.relational import Asked, Fact, Relational
 from opportune.core.linking import Likely, LinkRecord
 
 
@@ -201,3 +202,12 @@ class Linker(Protocol):
 
     def pairs(self, records: Iterable[LinkRecord], at_least: float) -> Iterator[Likely]:
         """Every pair at or above the probability, the most probable first; each pair once."""
+
+
+class OfflineFeatures(Protocol):
+    """Works out features of many rows at once, each as of its own time, from the signals themselves."""
+
+    def values(self, form: Relational, facts: Iterable[Fact], asked: Sequence[Asked]) -> dict[str, list[Any]]:
+        """Feature -> one value per asked row, None where it is missing: what the fold would have read then.
+
+        `facts` are read once, in any order. Nothing of them is kept."""

@@ -1,5 +1,6 @@
-"""DuckDB as a reader of tables: files of a source as rows."""
+"""DuckDB: files of a source as rows, and the offline engine of features."""
 
+from opportune.adapters.duckdb.offline import DuckOffline
 from opportune.adapters.duckdb.tables import DuckTables
 
-__all__ = ["DuckTables"]
+__all__ = ["DuckOffline", "DuckTables"]
