@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks import feature_reads
 from opportune.adapters.playbook import load
 from opportune.core.features import CompiledViews, EntityFeatures, encode_state
@@ -29,25 +31,19 @@ States = dict[tuple[str, str], EntityFeatures | None]
 def saas(accounts: int) -> tuple[Playbook, list[Fed]]:
     """The sample playbook and the history of its simulated company: 75 days of signals of 17 types."""
     events = World(7, accounts, end_ms=END_MS).history()
-    fed = [
-        (each["type"], each["id"], parse_time_ms(each["time"]), each["data"], _about(each)) for each in events
-    ]
-    return load(SAAS).playbook, fed
+    return load(SAAS).playbook, [_fed(each) for each in events]
 
 
 def synthetic(customers: int) -> tuple[Playbook, list[Fed]]:
     """The playbook of 40 features and the history of `feature_reads`."""
-    fed = [
-        (each.type, each.id, parse_time_ms(each.time), each.data,
-         (("person", each.subject or ""), ("account", each.account or "")))
-        for each in feature_reads.history(customers, END_MS)
-    ]  # fmt: skip
-    return feature_reads.playbook(), fed
+    drafts = feature_reads.history(customers, END_MS)
+    return feature_reads.playbook(), [_fed(msgspec.to_builtins(each)) for each in drafts]
 
 
-def _about(event: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _fed(event: dict[str, Any]) -> Fed:
     account = (("account", event["account"]),)
-    return (("person", event["subject"]), *account) if "subject" in event else account
+    about = (("person", event["subject"]), *account) if event.get("subject") else account
+    return event["type"], event["id"], parse_time_ms(event["time"]), event["data"], about
 
 
 def measure(playbook: Playbook, fed: Sequence[Fed], signals_max: int) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def views() -> CompiledViews:
             specs.append(
                 FeatureSpec(
                     id=f"{aggregate}_{window}", sources="usage.recorded", value=value, window=window, hop="1d",
-                    aggregate=aggregate, type="int", default=None if aggregate == "last" else 0,  # type: ignore[arg-type]
+                    aggregate=aggregate, type="int", default=None if aggregate == "last" else 0,
                 )
             )  # fmt: skip
     view = FeatureView(
