@@ -1,4 +1,4 @@
-"""One meaning, two engines: what the relational form gives on DuckDB is what the fold would have read, value by value."""
+"""One meaning, two engines: the relational form on DuckDB gives what the fold would have read, value by value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -52,7 +52,8 @@ def folded(draw: st.DrawFn, name: str) -> dict[str, Any]:
     if aggregate == "time_since":
         spec["unit"] = draw(st.sampled_from("hd"))
     elif aggregate == "distinct":
-        spec |= {"value": draw(st.sampled_from((*INTS, *DOUBLES, *TEXTS))), "distinct_max": draw(st.sampled_from((2, 64)))}
+        spec["value"] = draw(st.sampled_from((*INTS, *DOUBLES, *TEXTS)))
+        spec["distinct_max"] = draw(st.sampled_from((2, 64)))
     elif aggregate == "ratio":
         spec["value"] = draw(st.sampled_from(("data.n", "data.b")))
     elif aggregate not in ("count", "streak"):

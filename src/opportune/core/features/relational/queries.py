@@ -19,6 +19,9 @@ import msgspec
 from opportune.core.features.cells import DISTINCT_MAX, SCALE
 from opportune.core.features.plans import UNITS_MS
 
+TIES_MAX: Final = 65_536
+"""Signals of one customer within one millisecond that are told apart; times stay within 64 bits."""
+
 RELATIONAL: Final = frozenset(("count", "sum", "mean", "min", "max", "last", "first", "distinct", "time_since"))
 """Aggregates with a relational form; features with others are replayed."""
 
@@ -55,25 +58,38 @@ class Folded(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Features that one join serves: of one entity, all with a window or all since ever."""
+    """Features that one join serves: of one entity, all with a window or all since ever, telling apart one thing.
+
+    `told_apart` is the share that its `distinct` features count: rows are gathered by it first, and then together,
+    so that counting different values is counting rows.
+    """
 
     name: str
     entity: str
+    windowed: bool
     features: tuple[Folded, ...]
+    told_apart: str | None
 
     @property
-    def windowed(self) -> bool:
-        return self.features[0].window is not None
+    def shares(self) -> tuple[str, ...]:
+        """Each once: features that take the same of a row have one column of it."""
+        return tuple(dict.fromkeys(feature.share for feature in self.features))
 
 
 def grouped(features: Sequence[Folded]) -> list[Group]:
-    found: dict[tuple[str, bool], list[Folded]] = {}
+    """As few groups as there can be: a second thing to tell apart needs a join of its own."""
+    found: dict[tuple[str, bool], dict[str | None, list[Folded]]] = {}
     for feature in features:
-        found.setdefault((feature.entity, feature.window is not None), []).append(feature)
-    return [
-        Group(f"{entity}_{'recent' if windowed else 'ever'}", entity, tuple(members))
-        for (entity, windowed), members in found.items()
-    ]
+        apart = feature.share if feature.aggregate == "distinct" else None
+        found.setdefault((feature.entity, feature.window is not None), {}).setdefault(apart, []).append(feature)
+    groups = []
+    for (entity, windowed), by_share in found.items():
+        plain = by_share.pop(None, [])
+        sets: list[tuple[str | None, list[Folded]]] = list(by_share.items()) or [(None, [])]
+        for number, (apart, members) in enumerate(sets):
+            name = f"{entity}_{'recent' if windowed else 'ever'}{number or ''}"
+            groups.append(Group(name, entity, windowed, (*(plain if number == 0 else ()), *members), apart))
+    return groups
 
 
 def folded_query(groups: Sequence[Group], dialect: Dialect, *, bounded: bool) -> str:
@@ -81,10 +97,10 @@ def folded_query(groups: Sequence[Group], dialect: Dialect, *, bounded: bool) ->
     parts = [part for group in groups for part in _group_parts(group, dialect, bounded)]
     columns = ["q.rid"]
     for group in groups:
-        for index, feature in enumerate(group.features):
-            columns.append(f"{_finished(feature, f'{group.name}.a{index}')} AS f_{feature.name}")
+        for feature in group.features:
+            columns.append(f"{_finished(feature, group)} AS f_{feature.name}")
             if overflows(feature):
-                cell = f"{group.name}.a{index}"
+                cell = f"{group.name}.{_parts(feature, group, dialect)[0].name}"
                 unknown = f"({cell} IS NOT NULL AND TRY_CAST({cell} AS BIGINT) IS NULL)"
                 columns.append(f"{unknown} AS u_{feature.name}")
     joins = "".join(f"\n  LEFT JOIN {group.name} ON {group.name}.rid = q.rid" for group in groups)
@@ -97,85 +113,135 @@ def overflows(feature: Folded) -> bool:
 
 
 def _group_parts(group: Group, dialect: Dialect, bounded: bool) -> list[str]:
-    windows = dict.fromkeys(feature.window for feature in group.features if feature.window is not None)
-    floors = {window: f"low{index}" for index, window in enumerate(windows)}
-    joined = _join_part(group, floors, dialect, bounded)
-    return [_facts_part(group, bounded), _asked_part(group, floors, bounded), joined]
-
-
-def _facts_part(group: Group, bounded: bool) -> str:
-    """Each signal's share in each feature; features that take the same have it once."""
-    entity = group.entity
-    signals = sorted({signal for feature in group.features for signal in feature.signals})
+    """The group's signals, its rows, and both joined and gathered."""
     picks = sorted({feature.aggregate for feature in group.features} & {"last", "first"})
-    columns = [f"{entity} AS entity", "at_ms", *(["seq"] if bounded else []), *(_order(entity, pick) for pick in picks)]
-    columns += [f"{share} AS x{index}" for index, share in enumerate(_shares(group))]
-    selected, named = ",\n    ".join(columns), ", ".join(f"'{signal}'" for signal in signals)
+    ties = [_ties_part(group, picks)] if picks else []
+    floors = _floors(group)
+    joined = _join_part(group, floors, dialect, bounded)
+    return [*ties, _facts_part(group, picks, bounded), _asked_part(group, floors, bounded), *joined]
+
+
+def _mine(group: Group) -> str:
+    """The condition on rows of `signals` that matter to a group."""
+    known = f"{group.entity} IN (SELECT {group.entity} FROM asked WHERE {group.entity} IS NOT NULL)"
+    return f"type IN ({_named(group)})\n    AND {known}"
+
+
+def _named(group: Group) -> str:
+    """The signal types of a group, as a list of texts."""
+    signals = sorted({signal for feature in group.features for signal in feature.signals})
+    return ", ".join(f"'{signal}'" for signal in signals)
+
+
+def _ties_part(group: Group, picks: Sequence[str]) -> str:
+    """Signals of one moment, in order of their ids, and of equal ids the first to arrive before the others.
+
+    There are few, so that only they are sorted: all others are told apart by their time.
+    """
+    entity, mine = group.entity, _mine(group)
+    orders = [
+        f"ROW_NUMBER() OVER (PARTITION BY g.{entity}, g.at_ms ORDER BY g.id, g.seq{' DESC' if pick == 'last' else ''})"
+        f" AS {pick}_n"
+        for pick in picks
+    ]
     return (
-        f"{group.name}_facts AS (\n  SELECT {selected}\n  FROM signals\n  WHERE type IN ({named})\n"
-        f"    AND {entity} IN (SELECT {entity} FROM asked WHERE {entity} IS NOT NULL)\n)"
+        f"{group.name}_ties AS (\n  SELECT g.{entity} AS entity, g.seq, {', '.join(orders)}\n  FROM signals g JOIN (\n"
+        f"    SELECT {entity}, at_ms FROM signals WHERE {mine}\n    GROUP BY {entity}, at_ms HAVING COUNT(*) > 1\n"
+        f"  ) m ON m.{entity} = g.{entity} AND m.at_ms = g.at_ms\n  WHERE g.type IN ({_named(group)})\n)"
     )
+
+
+def _facts_part(group: Group, picks: Sequence[str], bounded: bool) -> str:
+    """Each signal's share in each feature; `<pick>_n` says which of two signals is older."""
+    columns = [f"g.{group.entity} AS entity", "g.at_ms", *(["g.seq"] if bounded else [])]
+    columns += [f"g.at_ms * {TIES_MAX} + COALESCE(t.{pick}_n, 0) AS {pick}_n" for pick in picks]
+    columns += [f"{share} AS x{index}" for index, share in enumerate(group.shares)]
+    selected = ",\n    ".join(columns)
+    ties = f"\n  LEFT JOIN {group.name}_ties t ON t.seq = g.seq AND t.entity = g.{group.entity}" if picks else ""
+    return f"{group.name}_facts AS (\n  SELECT {selected}\n  FROM signals g{ties}\n  WHERE {_mine(group)}\n)"
+
+
+def _floors(group: Group) -> dict[tuple[int, int], str]:
+    windows = dict.fromkeys(feature.window for feature in group.features if feature.window is not None)
+    return {window: f"low{index}" for index, window in enumerate(windows)}
 
 
 def _asked_part(group: Group, floors: Mapping[tuple[int, int], str], bounded: bool) -> str:
     """The rows with the first millisecond of each window."""
-    lows = [f"at_ms - at_ms % {hop} - {(tiles - 1) * hop} AS {low}" for (hop, tiles), low in floors.items()]
+    lows = [f"{_low('at_ms', window)} AS {low}" for window, low in floors.items()]
     columns = ", ".join(["rid", f"{group.entity} AS entity", "at_ms", *(["known_seq"] if bounded else []), *lows])
     return f"{group.name}_asked AS (\n  SELECT {columns}\n  FROM asked WHERE {group.entity} IS NOT NULL\n)"
 
 
-def _join_part(group: Group, floors: Mapping[tuple[int, int], str], dialect: Dialect, bounded: bool) -> str:
+def _low(now: str, window: tuple[int, int]) -> str:
+    hop, tiles = window
+    return f"{now} - {now} % {hop} - {(tiles - 1) * hop}"
+
+
+def _join_part(
+    group: Group, floors: Mapping[tuple[int, int], str], dialect: Dialect, bounded: bool
+) -> list[str]:
     on = ["s.entity = r.entity", "s.at_ms <= r.at_ms"]
     if group.windowed:
-        on.append(f"s.at_ms >= {_least([f'r.{low}' for low in floors.values()])}")
+        lows = ", ".join(f"r.{low}" for low in floors.values())
+        on.append(f"s.at_ms >= {lows if len(floors) == 1 else f'LEAST({lows})'}")
     if bounded:
         on.append("s.seq <= r.known_seq")
-    places = {share: f"s.x{index}" for index, share in enumerate(_shares(group))}
-    aggregates = []
-    for index, feature in enumerate(group.features):
-        low = None if feature.window is None or len(floors) == 1 else f"r.{floors[feature.window]}"
-        aggregates.append(f"{_aggregate(feature, places[feature.share], low, dialect)} AS a{index}")
-    gathered = ",\n    ".join(aggregates)
-    return (
-        f"{group.name} AS (\n  SELECT r.rid,\n    {gathered}\n  FROM {group.name}_asked r\n"
-        f"  JOIN {group.name}_facts s ON {' AND '.join(on)}\n  GROUP BY r.rid\n)"
-    )
+    parts = {part.name: part for feature in group.features for part in _parts(feature, group, dialect)}
+    inner = ",\n    ".join(f"{part.gathered} AS {part.name}" for part in parts.values())
+    source = f"{group.name}_asked r\n  JOIN {group.name}_facts s ON {' AND '.join(on)}"
+    if group.told_apart is None:
+        return [f"{group.name} AS (\n  SELECT r.rid,\n    {inner}\n  FROM {source}\n  GROUP BY r.rid\n)"]
+    outer = ",\n    ".join(f"{part.merged} AS {part.name}" for part in parts.values())
+    apart = f"s.x{group.shares.index(group.told_apart)}"
+    return [
+        f"{group.name}_apart AS (\n  SELECT r.rid, {apart} AS apart,\n    {inner}\n  FROM {source}\n"
+        f"  GROUP BY r.rid, {apart}\n)",
+        f"{group.name} AS (\n  SELECT rid,\n    {outer}\n  FROM {group.name}_apart\n  GROUP BY rid\n)",
+    ]
 
 
-def _shares(group: Group) -> list[str]:
-    return list(dict.fromkeys(feature.share for feature in group.features))
+class _Part(msgspec.Struct, frozen=True):
+    """A column of what is gathered: over signals, and over what was gathered by the thing told apart."""
+
+    name: str
+    gathered: str
+    merged: str
 
 
-def _order(entity: str, pick: str) -> str:
-    """Which signal is kept, as a number: the oldest or newest by (at_ms, id), and of equals the first to arrive."""
-    arrival = "seq DESC" if pick == "last" else "seq"
-    return f"ROW_NUMBER() OVER (PARTITION BY {entity} ORDER BY at_ms, id, {arrival}) AS {pick}_n"
-
-
-def _least(lows: Sequence[str]) -> str:
-    return lows[0] if len(lows) == 1 else f"LEAST({', '.join(lows)})"
-
-
-def _aggregate(feature: Folded, cell: str, low: str | None, dialect: Dialect) -> str:
-    within = "" if low is None else f" FILTER (WHERE s.at_ms >= {low})"
+def _parts(feature: Folded, group: Group, dialect: Dialect) -> list[_Part]:
+    """What a feature needs of its signals; features that need the same share it by its name."""
+    number = group.shares.index(feature.share)
+    floors = _floors(group)
+    window = "" if feature.window is None else floors[feature.window]
+    cell, end = f"s.x{number}", f"{number}{window and '_'}{window}"
+    within = f" FILTER (WHERE s.at_ms >= r.{window})" if len(floors) > 1 else ""
     double = feature.type == "double"
+    count = _Part(f"n{end}", f"COUNT({cell}){within}", f"SUM(n{end})")
     match feature.aggregate:
         case "count":
-            return f"COUNT({cell}){within}"
+            return [count]
         case "distinct":
-            return f"COUNT(DISTINCT {cell}){within}"
-        case "min" | "max":
-            return f"{feature.aggregate.upper()}({cell}){within}"
-        case "sum":
-            return f"{_sum(cell, double, dialect)}{within}"
-        case "mean":
-            total = f"{_sum(cell, True, dialect)}{within}"
-            return f"CAST({total} AS DOUBLE) / CAST(COUNT({cell}){within} * CAST({SCALE} AS BIGINT) AS DOUBLE)"
-        case "time_since":
-            return f"MAX(CASE WHEN {cell} IS NOT NULL THEN s.at_ms END)"
-    counts = f"{cell} IS NOT NULL" if low is None else f"{cell} IS NOT NULL AND s.at_ms >= {low}"
-    pick = "max_by" if feature.aggregate == "last" else "min_by"
-    return f"{pick}({cell}, s.{feature.aggregate}_n) FILTER (WHERE {counts})"
+            return [_Part(f"d{end}", f"COUNT({cell}){within}", f"COUNT(CASE WHEN d{end} > 0 THEN 1 END)")]
+        case "min" | "max" as extreme:
+            name = f"{extreme}{end}"
+            return [_Part(name, f"{extreme.upper()}({cell}){within}", f"{extreme.upper()}({name})")]
+        case "sum" | "mean":
+            name = f"{'total' if double else 'sum'}{end}"
+            summed = _Part(name, f"{_sum(cell, double, dialect)}{within}", f"SUM({name})")
+            return [summed] if feature.aggregate == "sum" else [summed, count]
+    newest = _Part(f"at{number}", f"MAX(CASE WHEN {cell} IS NOT NULL THEN s.at_ms END)", f"MAX(at{number})")
+    if feature.aggregate == "time_since":
+        return [newest]
+    last = feature.aggregate == "last"
+    pick, most, key = ("max_by", "MAX", "s.last_n") if last else ("min_by", "MIN", "s.first_n")
+    value, order = f"{feature.aggregate}{number}", f"{feature.aggregate}_n{number}"
+    return [
+        _Part(value, f"{pick}({cell}, {key}) FILTER (WHERE {cell} IS NOT NULL)",
+              f"{pick}({value}, {order}) FILTER (WHERE {value} IS NOT NULL)"),
+        _Part(order, f"{most}(CASE WHEN {cell} IS NOT NULL THEN {key} END)", f"{most}({order})"),
+        newest,
+    ]  # fmt: skip
 
 
 def _sum(cell: str, double: bool, dialect: Dialect) -> str:
@@ -185,17 +251,21 @@ def _sum(cell: str, double: bool, dialect: Dialect) -> str:
     return f"SUM(CAST({scaled} AS {dialect.wide}))"
 
 
-def _finished(feature: Folded, cell: str) -> str:
+def _finished(feature: Folded, group: Group) -> str:
     """The value from what the join gathered, with the default where nothing was seen."""
-    value = cell
+    parts = [f"{group.name}.{part.name}" for part in _parts(feature, group, DUCKDB)]
+    value = cell = parts[0]
+    scale = f"CAST('{SCALE}' AS DOUBLE)"
     match feature.aggregate:
         case "count":
-            value = f"NULLIF({cell}, 0)"
+            value = f"CAST(NULLIF({cell}, 0) AS BIGINT)"
         case "distinct":
             most = feature.distinct_max
             value = f"NULLIF(CASE WHEN {cell} > {most} THEN {most} ELSE {cell} END, 0)"
+        case "mean":
+            value = f"CAST({cell} AS DOUBLE) / (CAST({parts[1]} AS DOUBLE) * {scale})"
         case "sum" if feature.type == "double":
-            value = f"CAST({cell} AS DOUBLE) / CAST('{SCALE}' AS DOUBLE)"
+            value = f"CAST({cell} AS DOUBLE) / {scale}"
         case "sum":
             whole = f"TRY_CAST({cell} AS BIGINT)"
             if feature.default is None:
@@ -204,6 +274,8 @@ def _finished(feature: Folded, cell: str) -> str:
         case "time_since":
             age = f"CAST(q.at_ms - {cell} AS DOUBLE) / CAST('{feature.unit_ms}' AS DOUBLE)"
             value = age if feature.type == "double" else f"CAST(FLOOR({age}) AS BIGINT)"
+        case "last" if feature.window is not None:
+            value = f"CASE WHEN {parts[2]} >= {_low('q.at_ms', feature.window)} THEN {cell} END"
     return value if feature.default is None else f"COALESCE({value}, {feature.default})"
 
 
