@@ -132,13 +132,18 @@ def _text(function: str, text: str, part: str) -> str:
 
 def _has_a_number(node: Node) -> bool:
     """Whether a double of this form is always a number: columns hold finite ones, and one step stays comparable."""
-    if node.type != "double" or isinstance(node, Name | Const):
+    if node.type != "double" or _plain(node):
         return True
     if not isinstance(node, Call):
         return False
-    if node.function == "double":
-        return all(isinstance(arg, Name | Const) for arg in node.args)
-    if node.function not in _COUNTED and node.function != "-_":
-        return False
-    return all(isinstance(arg, Name | Const) or (isinstance(arg, Call) and arg.function == "double"
-               and isinstance(arg.args[0], Name | Const)) for arg in node.args)  # fmt: skip
+    if node.function == "_/_":
+        divisor = node.args[1]
+        return _plain(node.args[0]) and isinstance(divisor, Const) and divisor.value != 0.0
+    return node.function in (*_COUNTED, "-_", "double") and all(map(_plain, node.args))
+
+
+def _plain(node: Node) -> bool:
+    """A column, a constant, or the double of one."""
+    if isinstance(node, Call) and node.function == "double":
+        node = node.args[0]
+    return isinstance(node, Name | Const)
