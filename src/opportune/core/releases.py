@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,7 +41,8 @@ class Manifest(msgspec.Struct, frozen=True):
 class Release(msgspec.Struct, frozen=True):
     """A compiled release; everything in it is immutable and may be shared between threads.
 
-    `region` is the one it is at work in, as is `brain.app.region`; `playbook.app` says where it may be.
+    `region` is the one it is at work in, as is `brain.app.region`; `playbook.app` says where it may be. `beside` gives
+    the other releases of the region by their hash: they share the states.
     """
 
     hash: str
@@ -52,6 +53,7 @@ class Release(msgspec.Struct, frozen=True):
     views: CompiledViews
     brain: Brain
     payloads: CompiledPayloads
+    beside: Callable[[str], Release] | None = None
 
 
 class ReleaseError(ValueError):

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from opportune.core.compatibility import changed
 from opportune.core.customers import REGION_SUBJECT
@@ -77,9 +77,17 @@ def release_for(region: str, manifest: bytes) -> Release:
 
 
 def promote(
-    records: Records, vault: Vault, clock: Clock, region: str, hash_: str, actor: str, why: str
+    records: Records,
+    vault: Vault,
+    clock: Clock,
+    region: str,
+    hash_: str,
+    actor: str,
+    why: str,
+    also: Callable[[Transaction], None] = lambda tx: None,
 ) -> None:
-    """Step 4: makes a stored release the live one; GovernError when there is no such release."""
+    """Step 4: makes a stored release the live one; GovernError when there is no such release. `also` is part of the
+    same unit."""
     if records.release(hash_) is None:
         known = ", ".join(release.hash for release in records.releases()) or "none"
         raise GovernError(f"no release is called `{hash_}`: there are {known}")
@@ -87,6 +95,7 @@ def promote(
 
     def work(tx: Transaction) -> None:
         tx.set_live(hash_, at_ms, actor, why)
+        also(tx)
         tx.append_leaf(
             entry(
                 entry_id=clock.new_id(),
@@ -102,15 +111,14 @@ def promote(
     records.run(work)
 
 
-def rollback(records: Records, vault: Vault, clock: Clock, region: str, actor: str, why: str) -> str:
-    """Promotes the release that was live before the current one; returns its hash."""
+def before_live(records: Records) -> str:
+    """The release that was live before the current one: what rolling back promotes. GovernError without one."""
     path: list[str] = []
     for _, hash_, _, _ in reversed(records.live_history()):
         # Going back to a release leaves behind what came after it: twice back is two releases back.
         path = [*path[: path.index(hash_)], hash_] if hash_ in path else [*path, hash_]
     if len(path) < 2:
         raise GovernError("there is no earlier release to go back to")
-    promote(records, vault, clock, region, path[-2], actor, why)
     return path[-2]
 
 

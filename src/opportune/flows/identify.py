@@ -8,7 +8,6 @@ from typing import Protocol
 import msgspec
 
 from opportune.core.customers import Identifier, Person, person_subject
-from opportune.core.features import CompiledViews, EntityFeatures
 from opportune.core.identity import (
     LINKED_MAX,
     LINKED_SIGNALS_MAX,
@@ -21,15 +20,13 @@ from opportune.core.identity import (
 )
 from opportune.core.ledger import commitment, entry
 from opportune.core.releases import Release
-from opportune.core.signals import Draft, Problem, Signal, upcast
+from opportune.core.signals import Draft, Problem, Signal
+from opportune.flows.share import share_of
 from opportune.ports import Merge, Proposal, Transaction, Vault
 
 MERGES_FOLLOWED_MAX = 16
 ALIASED = "person.aliased"
 BY_INGEST = "ingest"
-
-
-Features = EntityFeatures | None
 
 
 class People(Protocol):
@@ -200,21 +197,16 @@ def merge_in(
     """
     kept, gone = survivor(one, other)
     few, many = (one, other) if one.signals <= other.signals else (other, one)
-    features = many.features
+    share = share_of(tx, release)
+    features = share.folded(many.features)
     for stored in tx.signals_of((few.id, *few.absorbed)) if few.signals else ():
-        features = fold_features(release.views, features, upcast(stored.signal, release.contracts))
+        features = share.fold_again(features, stored)
     for person in merged(kept, gone, at_ms, features):
         tx.put_person(person)
     merge = Merge(_free_id(tx, vault, kept.id, gone.id), at_ms, kept.id, gone.id, rule, actor, reason)
     tx.put_merge(merge)
     witness(tx, release.region, vault, merge, "merge", at_ms, actor)
     return merge
-
-
-def fold_features(views: CompiledViews, features: Features, signal: Signal) -> Features:
-    """The features of a person after one more signal."""
-    at_ms = min(signal.at_ms, signal.received_ms)
-    return views.fold("person", features, signal.type, signal.id, at_ms, signal.data)
 
 
 def witness(tx: Transaction, region: str, vault: Vault, merge: Merge, kind: str, at_ms: int, actor: str) -> None:

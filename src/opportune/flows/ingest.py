@@ -41,6 +41,7 @@ from opportune.core.signals import (
 from opportune.flows.identify import identified, lives_on, nobody, resolve, subject_of_draft
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.refuse import LOCAL, Refusals, Sender
+from opportune.flows.share import share_of
 from opportune.flows.suppress import ERASED, names_erased, was_erased
 from opportune.ports import Clock, Quarantined, Records, StoredSignal, Transaction, Vault
 
@@ -210,7 +211,10 @@ def write_signal(
     """Steps 6 and 7: folds one new signal and writes everything it changes; returns its place in the log."""
     # 6. fold
     person, account = states_of(tx, signal)
-    person, account = fold(release.views, signal, person, account)
+    share = share_of(tx, release)
+    person, account = fold(share.views, signal, person, account)
+    if share.beside:
+        person, account = share.fold_beside(signal, person, account)
     # 7. write
     seq = tx.append_signal(signal, content)
     salt = vault.commit_salt(f"signal/{seq}", subject_of(signal.customer, signal.account))

@@ -13,13 +13,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from opportune.core.customers import Consent, Identifier, Person
-from opportune.core.features import CompiledViews
+from opportune.core.features import CompiledViews, EntityFeatures
 from opportune.core.identity import merged, pseudonym, unmerged
 from opportune.core.linking import link_record
 from opportune.core.releases import Release
 from opportune.flows.identify import (
     customer_named,
-    fold_features,
     kept_apart,
     lives_on,
     marker,
@@ -29,6 +28,7 @@ from opportune.flows.identify import (
     witness,
 )
 from opportune.flows.ingest import fold, newest
+from opportune.flows.share import Part, Share, share_of
 from opportune.ports import Clock, Linker, Merge, Proposal, Records, StoredSignal, Transaction, Vault
 
 WRITTEN_AT_ONCE = 500
@@ -150,8 +150,10 @@ class Merging(msgspec.Struct, frozen=True):
             members[0]: list(newest(tx.signals_of(members), release.contracts)) for members in (branch, rest)
         }
         guard = max(whole.guard, gone.guard) + 1
+        share = share_of(tx, release)
         own = {
-            members[0]: retold(release.views, members, standing, told[members[0]]) for members in (branch, rest)
+            members[0]: retold(release.views, members, standing, told[members[0]], share.fold_again)
+            for members in (branch, rest)
         }
         shared = self._identifiers(tx, whole, branch, rest, told)
         for members, others in ((branch, rest), (rest, branch)):
@@ -208,12 +210,19 @@ class Merging(msgspec.Struct, frozen=True):
 
 
 def retold(
-    views: CompiledViews, members: Sequence[str], merges: Iterable[Merge], signals: Sequence[StoredSignal]
+    views: CompiledViews,
+    members: Sequence[str],
+    merges: Iterable[Merge],
+    signals: Sequence[StoredSignal],
+    fold_again: Callable[[EntityFeatures | None, StoredSignal], EntityFeatures | None] | None = None,
 ) -> Person:
     """The record of `members` (the first of them lives on) from their signals, in the order of the log, and the
-    merges between them, each in its place; without contacts and identifiers, which no signal tells. Pure."""
+    merges between them, each in its place; without contacts and identifiers, which no signal tells. Pure.
+
+    `fold_again` folds the features where other releases share them; otherwise `views` does."""
     people: dict[str, Person] = {}
     into: dict[str, str] = {}
+    again = fold_again or Share(views, (), (Part(views, {}),)).fold_again
     among = set(members)
     waiting = [merge for merge in merges if merge.merged in among and merge.kept in among]
     waiting.sort(key=lambda merge: (merge.at_ms, merge.id), reverse=True)
@@ -239,7 +248,7 @@ def retold(
         person, _ = fold(views, signal, living(signal.customer), None)
         assert person is not None
         people[person.id] = person
-        features = fold_features(views, features, signal)
+        features = again(features, stored)
     join(float("inf"))
     return msgspec.structs.replace(living(members[0]), features=features)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from threading import Lock
+from threading import Lock, RLock
+
+import msgspec
 
 from opportune.core.customers import Person
 from opportune.core.decisions.answers import answer_of
@@ -12,19 +14,22 @@ from opportune.core.decisions.kernel import choose, score
 from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, encode_record
 from opportune.core.decisions.shortlist import Shortlist, shortlist
 from opportune.core.decisions.snapshot import see
+from opportune.core.features.coverage import decode_coverage
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
 from opportune.core.releases import Release
 from opportune.flows.act import Act
 from opportune.flows.admission import Gate
+from opportune.flows.backfill import Tell, finish, prepare, share_from_now
 from opportune.flows.decide import Decide
-from opportune.flows.govern import make_release, promote, release_for, rollback
+from opportune.flows.govern import before_live, make_release, promote, release_for
 from opportune.flows.ingest import Ingest
 from opportune.flows.merges import Merging
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.send import Send
+from opportune.flows.share import POSITION
 from opportune.ports import Clock, Courier, Ledger, Pulse, Records, Scanner, Vault
 
 RELEASES_KEPT_MAX = 8
@@ -51,12 +56,17 @@ class Releases:
             hash_ = self._records.live()
             if hash_ is None:
                 raise NotReady("no release is live: run `opportune release` and `opportune promote`")
-            live = self._live = self.get(hash_)
+            live = self._live = self._ready(hash_)
         return live
 
     def switch(self, hash_: str) -> None:
         """Makes a release the live one in this process, after it was promoted in the records."""
-        self._live = self.get(hash_)
+        self._live = self._ready(hash_)
+
+    def refresh(self) -> None:
+        """Looks again at what the live release may read: cells became whole, or are owed signals now."""
+        if self._live is not None:
+            self._live = self._ready(self._live.hash)
 
     def brain(self) -> Brain:
         return self.live().brain
@@ -73,11 +83,23 @@ class Releases:
                 stored = self._records.release(hash_)
                 if stored is None:
                     raise LookupError(f"no release is called `{hash_}`")
-                found = release_for(self._region, stored.manifest)
+                found = msgspec.structs.replace(release_for(self._region, stored.manifest), beside=self.get)
             self._compiled[hash_] = found
             while len(self._compiled) > RELEASES_KEPT_MAX:
                 self._compiled.pop(next(iter(self._compiled)))
             return found
+
+    def _ready(self, hash_: str) -> Release:
+        """INVARIANT: a cell that does not hold the whole log is not read; what rests on it is missing, and said so."""
+        release = self.get(hash_)
+        text = self._records.position(POSITION)
+        lacking = frozenset[str]() if text is None else decode_coverage(text).incomplete(release.views.keys)
+        if not lacking:
+            return release
+        views = release.views.withholding(lacking)
+        return msgspec.structs.replace(
+            release, views=views, brain=msgspec.structs.replace(release.brain, views=views)
+        )
 
 
 class Region:
@@ -105,6 +127,8 @@ class Region:
         self.pulse = pulse
         self.warm = warm
         self.scan = scan
+        self.preparing = RLock()
+        """Held by whoever changes which features are folded: backfills and promotions, one at a time."""
         self.gate = Gate(under_way_max)
         self.releases = Releases(records, name)
         self.refusals = Refusals(name, records, clock, self.regions)
@@ -139,18 +163,29 @@ class Region:
         """Makes and stores a release; it is not live yet."""
         return make_release(self.records, self.vault, self.clock, playbook, cards, note, self.name)
 
-    def promote(self, hash_: str, actor: str, why: str) -> None:
-        """Makes a stored release live, here and for whoever opens the region next."""
+    def promote(
+        self, hash_: str, actor: str, why: str, *, backfill: bool = True,
+        tell: Tell = lambda done, end: None, rest: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """Makes a stored release live, here and for whoever opens the region next.
+
+        New features are backfilled from the log first; without that they are missing until a backfill is done.
+        """
         self.releases.get(hash_)
-        promote(self.records, self.vault, self.clock, self.name, hash_, actor, why)
-        self.releases.switch(hash_)
+        with self.preparing:
+            prepare(self, hash_)
+            if backfill:
+                finish(self, hash_, tell, rest)
+            also = share_from_now(self, hash_)
+            promote(self.records, self.vault, self.clock, self.name, hash_, actor, why, also)
+            self.releases.switch(hash_)
         self.start()
 
     def rollback(self, actor: str, why: str) -> str:
-        """Back to the release that was live before; returns its hash."""
-        hash_ = rollback(self.records, self.vault, self.clock, self.name, actor, why)
-        self.releases.switch(hash_)
-        self.start()
+        """Back to the release that was live before; returns its hash. It is kept up to date, so that this takes no
+        backfill; further back, features that were retired are missing until one is done."""
+        hash_ = before_live(self.records)
+        self.promote(hash_, actor, why, backfill=False)
         return hash_
 
     def replay(self, id_: str, release: str | None = None) -> Replayed:

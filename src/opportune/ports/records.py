@@ -140,6 +140,9 @@ class Records(Protocol):
 
     def reviews(self, status: str, last: int) -> list[Review]: ...
 
+    def position(self, reader: str) -> str | None:
+        """How far a reader of an outside source has come."""
+
     def signals(self, after: int = 0) -> Iterator[StoredSignal]:
         """The log in order from the one after `after`."""
 

@@ -109,6 +109,9 @@ class MemoryRecords(Records):
         found = [review for review in list(self._kept.reviews.values()) if review.status == status]
         return sorted(found, key=lambda review: (review.opened_ms, review.id), reverse=True)[:last]
 
+    def position(self, reader: str) -> str | None:
+        return self._kept.positions.get(reader)
+
     def signals(self, after: int = 0) -> Iterator[StoredSignal]:
         """A signal that is erased meanwhile does not appear; the ones after it do."""
         log: list[StoredSignal] | None = None

@@ -116,6 +116,10 @@ class SqliteRecords(Records):
     def reviews(self, status: str, last: int) -> list[Review]:
         return [rows.review(row) for row in self._readers.all(queries.REVIEWS, status, last)]
 
+    def position(self, reader: str) -> str | None:
+        row = self._readers.one(queries.POSITION, reader)
+        return None if row is None else str(row[0])
+
     def signals(self, after: int = 0) -> Iterator[StoredSignal]:
         """Read in batches: between two of them no read transaction keeps the write-ahead log from being emptied."""
         while batch := self._readers.all(queries.SIGNALS_AFTER, after, ROWS_AT_ONCE):

@@ -1,12 +1,12 @@
 """Compiles feature views into the two things a release needs: how a signal is folded, and how all is read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 import msgspec
 
 from opportune.core.expressions import Expression, ExpressionError, parse
-from opportune.core.features.cells import TIME_MS_MAX, Fold
+from opportune.core.features.cells import TIME_MS_MAX, UNREADABLE_CELL, Fold
 from opportune.core.features.documents import FeatureError, FeatureView
 from opportune.core.features.plans import VIEW_NAME, Feature, Plan, Planner
 from opportune.core.features.reader import FeatureVector, Reader, build_reader
@@ -75,6 +75,30 @@ class CompiledViews:
             todo += [each for each in feature.inputs if each not in above]
             above.update(feature.inputs)
         return Lineage(name, tuple(sorted(signals)), tuple(sorted(above)))
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The cells these features are kept in."""
+        return frozenset(feature.key for feature in self.features.values() if feature.key is not None)
+
+    def only(self, keys: Collection[str]) -> "CompiledViews":
+        """The same views, folding into these cells alone."""
+        steps = {about: tuple(step for step in each if step[0] in keys) for about, each in self.steps.items()}
+        return CompiledViews(
+            self.views, self.features, {about: each for about, each in steps.items() if each}, self._read
+        )
+
+    def withholding(self, keys: Collection[str]) -> "CompiledViews":
+        """The same views, for which these cells cannot be read yet: what rests on them is missing, without default."""
+        hidden, read = frozenset(keys), self._read
+
+        def veiled(get: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
+            return lambda key: UNREADABLE_CELL if key in hidden else get(key)
+
+        return CompiledViews(
+            self.views, self.features, self.steps,
+            lambda person, account, now_ms: read(veiled(person), veiled(account), now_ms),
+        )  # fmt: skip
 
     def prune(self, state: EntityFeatures) -> EntityFeatures:
         """The state without the cells that no feature here reads; the same object when there are none."""
