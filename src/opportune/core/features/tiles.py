@@ -22,7 +22,7 @@ from operator import neg
 from struct import Struct
 from typing import Any, Final
 
-from opportune.core.features.cells import SCALE, UNKNOWN, Fold, Read, finish, scaled, share
+from opportune.core.features.cells import INT_MAX, INT_MIN, SCALE, UNKNOWN, Fold, Read, finish, scaled, share
 
 TILES_MAX: Final = 400
 """Of a window, and again of the spare ones for its lateness."""
@@ -36,6 +36,7 @@ Ring = tuple[list[int], list[Any], list[int]]
 _HEAD = Struct("<qIHB")
 _HEAD_SIZE: Final = _HEAD.size
 _FORMS: Final = "bhiqwd"  # w: 128 bits, as n high halves and n low halves
+_WIDTHS: Final = (1, 2, 4, 8, 16, 8)
 _WIDE: Final = 4
 _DOUBLES: Final = 5
 _NO_COUNTS: Final = 7
@@ -67,6 +68,12 @@ def _unpack(cell: bytes, codes: int, size: int, long: bool) -> tuple[tuple[Any, 
             at += size
         ring.append(lane)
     return ring[0], ring[1], ring[2] if len(ring) == 3 else ()
+
+
+@cache
+def _lane(code: int, size: int) -> Callable[[bytes, int], tuple[Any, ...]]:
+    """Reads `size` numbers of a lane from a place on; bounded by codes x tiles."""
+    return Struct(f"<{size}{_FORMS[code]}").unpack_from
 
 
 def ring_of(cell: bytes, long: bool) -> tuple[tuple[Any, ...], ...]:
@@ -197,8 +204,10 @@ def ring_reader(
     total: Callable[..., Any] = {"min": min, "max": max}.get(aggregate, sum)
     scale = SCALE if double else 1
     adds_double = double and not extreme
+    takes_counts = mean or pair
+    unpack_head, offset_width = _HEAD.unpack_from, 2 if long else 1
 
-    def read(cell: bytes, now_ms: int) -> tuple[object, int]:
+    def read_whole(cell: bytes, now_ms: int) -> tuple[object, int]:
         newest_ms, floor, size, codes = _HEAD.unpack_from(cell)
         age_ms = now_ms - newest_ms
         ahead = newest_ms // hop_ms - now_ms // hop_ms  # tiles by which the cell is ahead of the read
@@ -227,5 +236,30 @@ def ring_reader(
             return share(amount, sum(counts[start:end]), up, down), age_ms
         value = finish(amount, sum(counts[start:end]) if mean else 1, mean, adds_double, scale)
         return UNKNOWN if value is None else (value, age_ms)
+
+    def read(cell: bytes, now_ms: int) -> tuple[object, int]:
+        """`read_whole` for what nearly every read finds: nothing newer than `now`, and numbers of up to 8 bytes.
+
+        It takes from the cell no more than the values in the window, which makes it half again as quick.
+        """
+        newest_ms, _, size, codes = unpack_head(cell)
+        age_ms = now_ms - newest_ms
+        code = codes & 7
+        if age_ms < 0 or code == _WIDE or takes_counts:
+            return read_whole(cell, now_ms)
+        reach = newest_ms // hop_ms - now_ms // hop_ms + tiles  # offsets below it are in the window
+        if reach <= 0:
+            return None, age_ms
+        gone = 0  # both loops end at the newest tile, whose offset is 0
+        if long:
+            while cell[_HEAD_SIZE + 2 * gone] | cell[_HEAD_SIZE + 2 * gone + 1] << 8 >= reach:
+                gone += 1
+        else:
+            while cell[_HEAD_SIZE + gone] >= reach:
+                gone += 1
+        amount = total(_lane(code, size - gone)(cell, _HEAD_SIZE + size * offset_width + gone * _WIDTHS[code]))
+        if adds_double:
+            return amount / SCALE, age_ms
+        return (amount, age_ms) if extreme or INT_MIN <= amount <= INT_MAX else UNKNOWN
 
     return read
