@@ -88,7 +88,7 @@ def served(scene: Scene, browser: Browser) -> Iterator[Served]:
     stop = Event()
     app = scene.app(stream_every_ms=50, stopping=stop.is_set)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
+        uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
     )
     thread = Thread(target=server.run, kwargs={"sockets": [ear]})
     thread.start()

@@ -53,7 +53,7 @@ def shown(tmp_path: Path, browser: Browser) -> Iterator[Shown]:
     stop = Event()
     with people_in(tmp_path) as people:
         app = people.app(stream_every_ms=200, stopping=stop.is_set)
-        config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
+        config = uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
         thread = Thread(target=server.run, kwargs={"sockets": [ear]})
         thread.start()
