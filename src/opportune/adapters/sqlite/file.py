@@ -55,16 +55,19 @@ class Readers:
 
     @contextmanager
     def lend(self) -> Iterator[sqlite3.Connection]:
-        connection = self._idle.pop() if self._idle else self._open()
+        connection = self._take()
         try:
             yield connection
         finally:
             self._idle.append(connection)
 
     def one(self, sql: str, *parameters: Any) -> Any:  # noqa: ANN401 - a row is what the query says
-        """The first row, or None."""
-        with self.lend() as connection:
+        """The first row, or None. Without `lend`, which costs a quarter of a look-up by key."""
+        connection = self._take()
+        try:
             return connection.execute(sql, parameters).fetchone()
+        finally:
+            self._idle.append(connection)
 
     def all(self, sql: str, *parameters: Any) -> list[Any]:  # noqa: ANN401
         with self.lend() as connection:
@@ -73,6 +76,12 @@ class Readers:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:  # asking first would not help: another thread may take the last one in between
+            return self._open()
 
     def _open(self) -> sqlite3.Connection:
         connection = _connect(self._path)
