@@ -108,7 +108,7 @@ def test_a_cycle_is_named() -> None:
 
 
 def test_names_of_views_and_features_are_unique() -> None:
-    views = [view_of({**LAST, "id": "x"}), view_of({**LAST, "id": "x"}, version=2)]
+    views = [view_of({**LAST, "id": "x"}), view_of({**LAST, "id": "x"})]
 
     assert [error.field for error in check_views(views, FIELDS)] == ["view", "id"]
 

@@ -69,13 +69,19 @@ def documents_of(playbook: Playbook) -> Mapping[str, tuple[tuple[str, Any], ...]
         "moments": tuple((moment.moment, moment) for moment in playbook.app.moments),
         "offers": tuple((offer.offer, offer) for offer in playbook.offers),
         "channels": tuple((channel.channel, channel) for channel in playbook.channels),
-        "views": tuple((view.view, view) for view in playbook.views),
+        "views": tuple((_view_id(view, playbook), view) for view in playbook.views),
         "policies": tuple((policy.id, policy) for policy in playbook.policies),
         "schemas": tuple((f"{contract.signal}@{contract.version}", contract) for contract in playbook.contracts),
         "sources": tuple((source.source, source) for source in playbook.sources),
         "models": tuple((model.model, model) for model in playbook.models),
         "scenarios": tuple((scenario.scenario, scenario) for scenario in playbook.scenarios),
     }
+
+
+def _view_id(view: FeatureView, playbook: Playbook) -> str:
+    """The name of a view, with its version where several versions stand side by side."""
+    versions = {other.version for other in playbook.views if other.view == view.view}
+    return view.view if len(versions) == 1 else f"{view.view}@{view.version}"
 
 
 ID_FIELDS = {
@@ -115,7 +121,7 @@ def _ids(documents: Mapping[str, tuple[tuple[str, Any], ...]]) -> Iterator[Refer
                 message = f"`{field}` {quoted(id_)} is defined twice: rename one"
                 yield ReferenceProblem(collection, position, id_, (field,), message, None, first[id_])
             first.setdefault(id_, position)
-            name = id_.rpartition("@")[0] if collection == "schemas" else id_
+            name = id_.rpartition("@")[0] if collection in ("schemas", "views") and "@" in id_ else id_
             if collection == "scenarios" and name.strip() and name.isprintable():
                 continue
             if name == NO_OFFER or not _ID.fullmatch(name):

@@ -176,10 +176,10 @@ def _compile(
     views: Sequence[FeatureView], signal_fields: SignalFields, errors: list[FeatureError]
 ) -> CompiledViews:
     plans: dict[str, Plan] = {}
-    seen: set[str] = set()
+    seen: set[tuple[str, int]] = set()
     for view in views:
         errors += _view_errors(view, seen)
-        seen.add(view.view)
+        seen.add((view.view, view.version))
         for spec in view.features:
             if spec.id in plans:
                 other = plans[spec.id].feature.view
@@ -202,12 +202,14 @@ def _compile(
     return CompiledViews(views, features, _steps(plans), build_reader(tuple(plans.values()), derived))
 
 
-def _view_errors(view: FeatureView, seen: set[str]) -> list[FeatureError]:
+def _view_errors(view: FeatureView, seen: set[tuple[str, int]]) -> list[FeatureError]:
+    """Two versions of a view may stand side by side; names of features are the playbook's, and must differ."""
     found = []
     if VIEW_NAME.fullmatch(view.view) is None:
         found.append(FeatureError(view.view, None, "view", "a view's name is lower case letters, digits, _ and -"))
-    if view.view in seen:
-        found.append(FeatureError(view.view, None, "view", "there are two views of this name: keep one version"))
+    if (view.view, view.version) in seen:
+        message = f"there are two views of this name and version {view.version}: give one another version or name"
+        found.append(FeatureError(view.view, None, "view", message))
     if not view.purposes:
         found.append(FeatureError(view.view, None, "purposes", "say at least one purpose, such as `marketing`"))
     known = {spec.id for spec in view.features}

@@ -12,9 +12,11 @@ import typer
 
 from opportune.doors.cli import (
     audit,
+    backfilling,
     consents,
     deciding,
     doctor,
+    feature_views,
     governing,
     identity,
     ingesting,
@@ -131,6 +133,13 @@ def build() -> typer.Typer:
     who.command("merges")(told(identity.merges))
     who.command("unmerge")(told(identity.unmerge))
     app.add_typer(who, name="identity")
+    features = typer.Typer(help="Features: list, show, who uses them, backfill.", no_args_is_help=True)
+    features.command("list")(told(feature_views.listed))
+    features.command("show")(told(feature_views.show))
+    features.command("used-by")(told(feature_views.used_by))
+    features.command("backfill")(told(backfilling.backfill))
+    features.command("prune")(told(backfilling.prune))
+    app.add_typer(features, name="features")
     return app
 
 

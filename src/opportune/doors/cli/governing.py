@@ -8,7 +8,7 @@ import typer
 
 from opportune.doors.cli.deciding import named_release
 from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, Why, bench
-from opportune.doors.cli.output import emit, table
+from opportune.doors.cli.output import emit, plural, table
 
 
 def release(
@@ -20,6 +20,7 @@ def release(
 ) -> None:
     """Make an immutable release of the playbook and its newest approved models; it is not live yet."""
     from opportune.doors.cli.live import release_of
+    from opportune.flows.backfill import needed
 
     workbench = bench(ctx)
     loaded = workbench.load(playbook)
@@ -28,10 +29,14 @@ def release(
         known = {one.hash for one in region.records.releases()}
         made, cards = release_of(workbench, place, region, loaded, note)
         live = region.records.live()
+        lacking = needed(region, made)
     names = [card.model for card in cards]
     data = {"release": made, "new": made not in known, "live": made == live, "models": names, "note": note}
     text = f"{'made' if made not in known else 'already there:'} release {made}"
     text += f" with model {', '.join(names)}" if names else " without a model"
+    if lacking.features:
+        text += f"\n{plural(len(lacking.features), 'feature')} will be backfilled when it is promoted, or before: "
+        text += f"opportune features backfill --release {made}"
     emit(as_json, data, text if made == live else f"{text}\nnext: opportune promote {made}")
 
 
@@ -39,18 +44,27 @@ def promote(
     ctx: typer.Context,
     hash_: Annotated[str, typer.Argument(metavar="HASH", help="The release, or how its name begins.")],
     why: Why = "promoted by hand",
+    without_backfill: Annotated[
+        bool, typer.Option("--without-backfill", help="At once; new features are missing until they are backfilled.")
+    ] = False,
     playbook: Playbook = HERE,
     in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a release the live one."""
+    """Make a release the live one; new features get the whole signal log first."""
+    from opportune.doors.cli.backfilling import told_backfill, warn_of_missing
     from opportune.doors.cli.live import actor
 
     workbench = bench(ctx)
     with workbench.writing(workbench.place(playbook, in_region)) as region:
         found = named_release(region, hash_)
         before = region.records.live()
-        region.promote(found, actor(), why)
+        if without_backfill:
+            warn_of_missing(region, found)
+            region.promote(found, actor(), why, backfill=False)
+        else:
+            with told_backfill(region, found, quiet=as_json) as tell:
+                region.promote(found, actor(), why, tell=tell)
     emit(as_json, {"live": found, "before": before}, f"{found} is live{f', before it {before}' if before else ''}")
 
 
@@ -62,12 +76,14 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make the release that was live before live again."""
+    from opportune.doors.cli.backfilling import warn_of_missing
     from opportune.doors.cli.live import actor
 
     workbench = bench(ctx)
     with workbench.writing(workbench.place(playbook, in_region)) as region:
         before = region.records.live()
         found = region.rollback(actor(), why)
+        warn_of_missing(region, found)
     emit(as_json, {"live": found, "before": before}, f"{found} is live again, before it {before}")
 
 

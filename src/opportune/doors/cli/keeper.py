@@ -1,10 +1,11 @@
-"""What a server does for the people in its data beside answering: finishes erasures, keeps periods, every day."""
+"""What a server does beside answering: finishes erasures and backfills, keeps periods, every day."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event, Thread
 
+from opportune.flows.backfill import resume
 from opportune.flows.erase import finish
 from opportune.flows.region import Region
 from opportune.flows.retain import retain
@@ -45,6 +46,7 @@ class Keeper:
             if kept_ms is None or now_ms - kept_ms >= DAY_MS:
                 try:
                     finish(self._region)
+                    resume(self._region, self._rest)
                     retain(self._region, rest=self._rest)
                     kept_ms, self._trouble = now_ms, None
                 except _Stopped:

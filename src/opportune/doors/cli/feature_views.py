@@ -1,0 +1,151 @@
+"""Commands about features: `features list`, `show`, `used-by`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
+from opportune.doors.cli.output import Refusal, emit, plural, shown, table
+
+if TYPE_CHECKING:
+    from opportune.core.releases import Release
+    from opportune.doors.cli.workbench import Place, Workbench
+    from opportune.views.features import FeatureLine
+    from opportune.views.uses import Use
+
+UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
+
+
+def listed(ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False) -> None:
+    """List the features of the live release: who owns and uses them, and how they look in the states."""
+    import msgspec
+
+    from opportune.views.features import feature_lines
+
+    workbench = bench(ctx)
+    with workbench.reading(workbench.place(playbook, in_region)) as region:
+        found = feature_lines(region.records, region.releases.live(), region.clock.now_ms())
+    columns = (
+        "feature", "view", "entity", "owner", "purposes", "fresh for", "used by", "with value", "null", "distinct",
+        "age p50", "p90",
+    )  # fmt: skip
+    rows = [_row(one) for one in found]
+    emit(as_json, [msgspec.to_builtins(one) for one in found], lambda: table(columns, rows))
+
+
+def show(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A feature.")],
+    playbook: Playbook = HERE,
+    in_region: InRegion = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one feature: what it is made of, what it rests on, and everything that uses it."""
+    import msgspec
+
+    from opportune.views.features import feature_lines
+
+    workbench = bench(ctx)
+    with workbench.reading(workbench.place(playbook, in_region)) as region:
+        release = region.releases.live()
+        if name not in release.views.features:
+            raise Refusal(_unknown(name, release))
+        (found,) = feature_lines(region.records, release, region.clock.now_ms(), only=name)
+        rests_on = release.views.lineage(name)
+    data = {**msgspec.to_builtins(found), "rests_on": msgspec.to_builtins(rests_on)}
+    emit(as_json, data, "\n".join(_lines(found, rests_on.signals, rests_on.features)))
+
+
+def used_by(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A feature, a signal, or a field such as usage.recorded.count.")
+    ],
+    playbook: Playbook = HERE,
+    in_region: InRegion = None,
+    as_json: AsJson = False,
+) -> None:
+    """What does changing this feature, signal or field touch?"""
+    import msgspec
+
+    from opportune.views.uses import UnknownName, touched
+
+    workbench = bench(ctx)
+    release = live_or_folder(workbench, workbench.place(playbook, in_region))
+    try:
+        found = touched(release, name)
+    except UnknownName as error:
+        raise Refusal(str(error)) from None
+    rows = [(one.kind, one.name, one.how, ", ".join(one.by)) for one in found.uses]
+    nothing = f"changing {name} touches nothing in release {release.hash}"
+    columns = ("what", "name", "how", "through")
+    title = f"changing {name} touches {plural(len({(one.kind, one.name) for one in found.uses}), 'thing')}"
+    emit(as_json, msgspec.to_builtins(found), (lambda: table(columns, rows, title)) if rows else nothing)
+
+
+def live_or_folder(workbench: Workbench, place: Place) -> Release:
+    """The live release; of the playbook's folder when nothing is stored yet."""
+    from opportune.core.releases import compile_release, encode_manifest
+
+    if (place.stores / "records.db").is_file():
+        with workbench.reading(place) as region:
+            if region.records.live() is not None:
+                return region.releases.live()
+    return compile_release(encode_manifest(workbench.load(place.folder)))
+
+
+def _row(one: FeatureLine) -> tuple[object, ...]:
+    stats = one.stats
+    assert stats is not None
+    null = "–" if stats.null_rate is None else f"{stats.null_rate:.0%}"
+    return (
+        one.name if one.whole else f"{one.name} (being backfilled)", f"{one.view}@{one.version}", one.entity, one.owner,
+        ", ".join(one.purposes), _age(one.freshness_ms), _used(one.used_by), f"{stats.with_value}/{stats.sampled}",
+        null, f"{stats.distinct}{'+' if stats.distinct_more else ''}", _age(stats.age_p50_ms), _age(stats.age_p90_ms),
+    )  # fmt: skip
+
+
+def _used(uses: tuple[Use, ...]) -> str:
+    counts: dict[str, set[str]] = {}
+    for use in uses:
+        counts.setdefault(use.kind, set()).add(use.name)
+    nouns = {"policy": "policies"}
+    return ", ".join(plural(len(names), kind, nouns.get(kind)) for kind, names in sorted(counts.items())) or "nothing"
+
+
+def _lines(one: FeatureLine, signals: tuple[str, ...], features: tuple[str, ...]) -> list[str]:
+    stats = one.stats
+    assert stats is not None
+    lines = [
+        f"{one.name} ({one.type}), view {one.view} version {one.version}, of the {one.entity}, owner {one.owner}",
+        f"  made: {one.how}",
+        f"  purposes: {', '.join(one.purposes)}",
+        f"  fresh for: {_age(one.freshness_ms)}; default: {shown(one.default)}",
+        f"  rests on signals: {', '.join(signals) or 'none'}; features: {', '.join(features) or 'none'}",
+    ]
+    if not one.whole:
+        lines.append("  missing until its backfill is done: `opportune features backfill`")
+    more = "at least " if stats.distinct_more else ""
+    lines += [
+        f"  of {plural(stats.sampled, one.entity, {'person': 'people'}.get(one.entity))} looked at, {stats.with_value} "
+        f"have a value; {more}{plural(stats.distinct, 'different value')}; {stats.stale} stale",
+        f"  age: median {_age(stats.age_p50_ms)}, 90 % below {_age(stats.age_p90_ms)}, oldest {_age(stats.age_max_ms)}",
+        "  used by:" if one.used_by else "  used by nothing",
+    ]
+    return [*lines, *(f"    {use.kind} {use.name}: {use.how}" for use in one.used_by)]
+
+
+def _age(age_ms: int | None) -> str:
+    if age_ms is None:
+        return "–"
+    return next((f"{age_ms / unit_ms:.3g} {unit}" for unit_ms, unit in UNITS if age_ms >= unit_ms), f"{age_ms} ms")
+
+
+def _unknown(name: str, release: Any) -> str:  # noqa: ANN401 - a Release
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, release.views.names, 1)
+    hint = f"did you mean `{near[0]}`?" if near else "`opportune features list` names them all"
+    return f"no feature is called `{name}`: {hint}"
