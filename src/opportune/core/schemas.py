@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from opportune.core.signals import SignalContract
@@ -18,6 +18,16 @@ _NESTED_MAX = 16
 def signal_fields(contract: SignalContract) -> Mapping[str, str]:
     """The type in expressions of each property of `data`; `dyn` where the schema leaves it open."""
     return {name: cel_type(schema, contract.schema) for name, schema in properties_of(contract.schema).items()}
+
+
+def fields_by_signal(contracts: Iterable[SignalContract]) -> dict[str, dict[str, str]]:
+    """Payload fields per signal type, over all its versions; where versions disagree the type is dynamic."""
+    found: dict[str, dict[str, str]] = {}
+    for contract in contracts:
+        fields = found.setdefault(contract.signal, {})
+        for name, type_ in signal_fields(contract).items():
+            fields[name] = type_ if fields.get(name, type_) == type_ else "dyn"
+    return found
 
 
 def properties_of(schema: object, root: Schema | None = None) -> Mapping[str, Any]:
