@@ -85,9 +85,11 @@ def streak_folder(hop_ms: int, kept: int) -> Fold:
         back = head - tile
         if back >= kept:  # too late for the ring
             return cell if tile < floor else _BITS_HEAD.pack(newest_ms, tile + 1) + cell[_BITS_HEAD_SIZE:]
+        if back == 0:  # most signals: the bit is set already
+            return cell if at_ms <= newest_ms else _BITS_HEAD.pack(at_ms, floor) + cell[_BITS_HEAD_SIZE:]
         bits = int.from_bytes(cell[_BITS_HEAD_SIZE:], "little")
-        if back >= 0:
-            if bits >> back & 1 and at_ms <= newest_ms:
+        if back > 0:
+            if bits >> back & 1:
                 return cell
             bits |= 1 << back
         elif -back >= kept:
