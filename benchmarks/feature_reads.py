@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import shutil
@@ -178,6 +179,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 def measure(seconds: float, customers: int, python: Path | None) -> dict[str, Any]:
     """All sides in turns, `ROUNDS` times; the values Feast keeps are ours, and a sample is compared first."""
     with ExitStack() as stack:
+        stack.callback(gc.unfreeze)  # a region that starts freezes what is loaded
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         region, views = prepare(folder, customers)
         stack.callback(region.close)
