@@ -22,6 +22,7 @@ from opportune.core.outcomes import OutcomeError, OutcomePost
 from opportune.doors.http.api import Decisions, Govern, Ledger, healthz, metrics, readyz
 from opportune.doors.http.consents import Consents
 from opportune.doors.http.customers import AccountsRead
+from opportune.doors.http.features import Features, Lineages
 from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.identities import Identities
@@ -53,6 +54,8 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             AccountsRead,
             QuarantineDoor,
             Consents,
+            Features,
+            Lineages,
             Identities,
             gpc_support,
             Preferences,
