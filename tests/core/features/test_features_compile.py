@@ -15,8 +15,9 @@ from opportune.core.features import (
     run_view_tests,
 )
 
-FIELDS = {"a": {"n": "int", "d": "double", "s": "string"}, "b": {"n": "string"}}
+FIELDS = {"a": {"n": "int", "d": "double", "s": "string", "b": "int"}, "b": {"n": "string"}, "c": {"b": "bool"}}
 LAST = {"from": "a", "value": "data.n", "aggregate": "last", "type": "int"}
+MANY = {"from": "a", "value": "data.s", "aggregate": "distinct", "approximate": True}
 T_MS = 1_767_225_600_000
 
 
@@ -59,6 +60,23 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({**LAST, "default": True}, "default", "`True` is no int"),
     ({**LAST, "distinct_max": 5}, "distinct_max", "`last` has no `distinct_max`"),
     ({"from": "a", "value": "data.s", "aggregate": "distinct", "distinct_max": 65}, "distinct_max", "1 to 64"),
+    ({"from": "a", "aggregate": "ratio"}, "value", "`ratio` needs a `value`"),
+    ({"from": "a", "aggregate": "ratio", "value": "data.n", "over": "data.s"}, "over", "folds double"),
+    ({"from": "a", "aggregate": "ratio", "value": "data.n", "over": "data.nn"}, "over", "did you mean `data.n`"),
+    ({"from": ["a", "c"], "aggregate": "ratio", "value": "data.b"}, "value", "is a condition in `c`, but int in `a`"),
+    ({"from": "a", "aggregate": "ratio", "value": "data.n", "type": "int"}, "type", "`ratio` gives double, not int"),
+    ({**LAST, "over": "data.n"}, "over", "`last` has no `over`"),
+    ({"from": "a", "aggregate": "slope", "value": "data.n"}, "window", "looks back over a `window`"),
+    ({"from": "a", "aggregate": "slope", "value": "data.s", "window": "7d"}, "value", "folds double"),
+    ({"from": "a", "aggregate": "slope", "window": "7d", "of": "mean"}, "value", "a slope of means needs a `value`"),
+    ({"from": "a", "aggregate": "slope", "window": "7d", "hop": "7d"}, "hop", "two hops or more"),
+    ({**LAST, "of": "sum"}, "of", "`last` has no `of`"),
+    ({"from": "a", "aggregate": "streak"}, "window", "looks back over a `window`"),
+    ({"from": "a", "aggregate": "streak", "window": "7d", "value": "data.n"}, "value", "takes no `value`"),
+    ({**LAST, "approximate": True}, "approximate", "`last` has no `approximate`"),
+    ({**MANY, "window": "7d"}, "window", "counts since ever"),
+    ({**MANY, "distinct_max": 9}, "distinct_max", "remove `distinct_max`"),
+    ({"derive": "1 + 1", "type": "int", "over": "data.n"}, "over", "has no `over`"),
     ({"derive": "1 + 1"}, "type", "says its `type`"),
     ({"derive": "1 + 1", "type": "int", "from": "a"}, "from", "either folded"),
     ({"derive": "1 + 1", "type": "int", "window": "7d"}, "window", "has no `window`"),
@@ -174,6 +192,53 @@ def test_another_definition_starts_afresh_instead_of_mixing_two_meanings(change:
 
     assert compile_views([view_of({**feature, **change})], fields).read(None, state, T_MS).values == (None,)
     assert compiled_of({**feature, "default": 0}, freshness="1d").read(None, state, T_MS).values == (1,)
+
+
+@pytest.mark.parametrize(
+    ("lateness", "message"),
+    [("soon", "`soon` is not a duration"), ("30d", "`30d` are 720 hops, more than 400: shorten it")],
+)
+def test_a_lateness_that_cannot_be_kept_is_refused(lateness: str, message: str) -> None:
+    view = view_of({"id": "x", "from": "a", "aggregate": "count", "window": "7d", "hop": "1h"}, lateness=lateness)
+    (error,) = check_views([view], FIELDS)
+
+    assert (error.view, error.feature, error.field) == ("v", "x", "lateness")
+    assert message in error.message
+
+
+@pytest.mark.parametrize(
+    ("feature", "change"),
+    [
+        ({"aggregate": "ratio", "value": "data.n"}, {"over": "data.b"}),
+        ({"aggregate": "ratio", "value": "data.n"}, {"value": "data.d"}),
+        ({"aggregate": "slope", "value": "data.n", "window": "7d"}, {"of": "mean"}),
+        ({"aggregate": "distinct", "value": "data.s"}, {"approximate": True}),
+    ],
+)
+def test_another_way_of_adding_up_is_another_cell(feature: dict[str, Any], change: dict[str, Any]) -> None:
+    def key(document: dict[str, Any]) -> str | None:
+        return compiled_of({"id": "x", "from": "a", **document}).features["x"].key
+
+    assert key(feature) != key({**feature, **change})
+    assert key(feature) == key({**feature, "default": 1})
+
+
+def test_a_lateness_starts_windows_afresh_and_leaves_what_counts_since_ever() -> None:
+    """Rings of another length are other cells; without a declared lateness the cells keep the names they had."""
+    count = {"from": "a", "aggregate": "count"}
+    features = ({"id": "x", **count}, {"id": "w", **count, "window": "7d"})
+    plain, late, short = (compiled_of(*features, **more) for more in ({}, {"lateness": "2d"}, {"lateness": "1m"}))
+
+    assert plain.features["x"].key == late.features["x"].key == "v.1.x.0d804c"
+    assert plain.features["w"].key != late.features["w"].key
+    assert plain.features["w"].key == short.features["w"].key == "v.1.w.d1105f"
+
+
+def test_a_ratio_reads_all_of_its_fields() -> None:
+    ratio = {"aggregate": "ratio", "where": "data.d > 0.0", "value": "data.n", "over": "data.b"}
+    compiled = compiled_of({"id": "x", "from": "a", **ratio})
+
+    assert compiled.features["x"].fields == (("a", "b"), ("a", "d"), ("a", "n"))
 
 
 def test_two_releases_that_share_states_fold_a_common_feature_once() -> None:
