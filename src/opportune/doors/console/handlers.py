@@ -13,6 +13,7 @@ from litestar.response import ServerSentEvent
 from opportune.doors.console.customers import CustomerRoom, customer_routes
 from opportune.doors.console.deps import ConsoleDeps
 from opportune.doors.console.desk import Desk
+from opportune.doors.console.lineage import LineageRoom, lineage_routes
 from opportune.doors.console.quarantine import QuarantineRoom, quarantine_routes
 from opportune.doors.console.room import Room
 from opportune.doors.console.security import HEADERS, AnyRequest, entered, own_post
@@ -51,11 +52,15 @@ def console_handlers(deps: ConsoleDeps) -> list[Router]:
 
 
 def _of_region(desk: Desk) -> list[Any]:
-    """The pages that need a region: customers, accounts and quarantine."""
+    """The pages that need a region: customers, accounts, quarantine and lineage."""
     region = desk.deps.region
     if region is None:
         return []
-    return [*customer_routes(CustomerRoom(desk, region)), *quarantine_routes(QuarantineRoom(desk, region))]
+    return [
+        *customer_routes(CustomerRoom(desk, region)),
+        *quarantine_routes(QuarantineRoom(desk, region)),
+        *lineage_routes(LineageRoom(desk, region)),
+    ]
 
 
 def _turned_away(desk: Desk, room: Room, request: AnyRequest) -> AnyResponse | None:
