@@ -78,6 +78,7 @@ def test_every_page_is_accessible_and_fits(shown: Shown, size: tuple[int, int], 
         "/customers", "/customers?nobody=1", "/customers/ada", "/customers/ada?kind=consent", "/accounts/acme",
         "/quarantine", "/quarantine?status=all&reason=conflict", "/quarantine?source=none", "/quarantine/1",
         "/quarantine/3", f"/decisions/{shown.decision}",
+        f"/decisions/{shown.decision}/lineage/seat_ratio", f"/decisions/{shown.decision}/lineage/role",
     )  # fmt: skip
 
     for path in paths:

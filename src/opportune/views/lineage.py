@@ -123,7 +123,7 @@ def lineage_view(
     names.sort(key=lambda one: (len(views.lineage(one).features), views.features[one].index))
     specs = {spec.id: (view, spec) for view in release.playbook.views for spec in view.features}
     since = {one: _since(*specs[one], record.seen.at_ms) if one in specs else None for one in names}
-    fed, cut_off = _fed(records, release, record, names, since)
+    fed, cut_off = _fed(records, release, record, stored.leaf, names, since)
     decisive = _decisive(fed, specs)
     counts: dict[str, Counter[str]] = {one: Counter() for one in names}
     for each in fed:
@@ -139,9 +139,17 @@ def lineage_view(
 
 
 def _fed(
-    records: Records, release: Release, record: DecisionRecord, names: Sequence[str], since: Mapping[str, int | None]
+    records: Records,
+    release: Release,
+    record: DecisionRecord,
+    leaf: int,
+    names: Sequence[str],
+    since: Mapping[str, int | None],
 ) -> tuple[list[_Fed], bool]:
-    """Every signal that one of the features folded before the decision, and whether there may be more."""
+    """Every signal that one of the features folded before the decision, and whether there may be more.
+
+    Within one millisecond the ledger says what came first: `leaf` is the decision's place in it.
+    """
     features = [release.views.features[one] for one in names if release.views.features[one].key is not None]
     takes = _takes(release.views, features)
     found, looked_at, cut_off = [], 0, False
@@ -154,7 +162,8 @@ def _fed(
             if looked_at > LOOKED_AT_MAX:
                 cut_off = True
                 break
-            if stored.signal.type not in types or stored.signal.received_ms > record.seen.at_ms:
+            after = stored.signal.received_ms > record.seen.at_ms or stored.leaf > leaf >= 0
+            if after or stored.signal.type not in types:
                 continue
             signal = upcast(stored.signal, release.contracts)
             at_ms = happened_ms(signal)
