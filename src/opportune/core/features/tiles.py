@@ -190,13 +190,10 @@ _MERGES: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def ring_reader(
-    aggregate: str, double: bool, hop_ms: int, tiles: int, kept: int, units: tuple[int, int] = (1, 1)
+def _whole_reader(
+    aggregate: str, double: bool, hop_ms: int, tiles: int, kept: int, units: tuple[int, int]
 ) -> Read:
-    """Reads the window that ends at the open tile of `now`; None when nothing happened in it.
-
-    `units` are those of a `ratio`: how many make 1 of the part, and of the whole.
-    """
+    """The reader of `ring_reader` for every cell and every time."""
     pair, mean = aggregate == "ratio", aggregate == "mean"
     down, up = units
     long = is_long(kept)
@@ -204,10 +201,8 @@ def ring_reader(
     total: Callable[..., Any] = {"min": min, "max": max}.get(aggregate, sum)
     scale = SCALE if double else 1
     adds_double = double and not extreme
-    takes_counts = mean or pair
-    unpack_head, offset_width = _HEAD.unpack_from, 2 if long else 1
 
-    def read_whole(cell: bytes, now_ms: int) -> tuple[object, int]:
+    def read(cell: bytes, now_ms: int) -> tuple[object, int]:
         newest_ms, floor, size, codes = _HEAD.unpack_from(cell)
         age_ms = now_ms - newest_ms
         ahead = newest_ms // hop_ms - now_ms // hop_ms  # tiles by which the cell is ahead of the read
@@ -237,6 +232,24 @@ def ring_reader(
         value = finish(amount, sum(counts[start:end]) if mean else 1, mean, adds_double, scale)
         return UNKNOWN if value is None else (value, age_ms)
 
+    return read
+
+
+def ring_reader(
+    aggregate: str, double: bool, hop_ms: int, tiles: int, kept: int, units: tuple[int, int] = (1, 1)
+) -> Read:
+    """Reads the window that ends at the open tile of `now`; None when nothing happened in it.
+
+    `units` are those of a `ratio`: how many make 1 of the part, and of the whole.
+    """
+    read_whole = _whole_reader(aggregate, double, hop_ms, tiles, kept, units)
+    if aggregate in ("mean", "ratio"):
+        return read_whole
+    long, extreme = is_long(kept), aggregate in ("min", "max")
+    total: Callable[..., Any] = {"min": min, "max": max}.get(aggregate, sum)
+    adds_double = double and not extreme
+    unpack_head, offset_width = _HEAD.unpack_from, 2 if long else 1
+
     def read(cell: bytes, now_ms: int) -> tuple[object, int]:
         """`read_whole` for what nearly every read finds: nothing newer than `now`, and numbers of up to 8 bytes.
 
@@ -245,7 +258,7 @@ def ring_reader(
         newest_ms, _, size, codes = unpack_head(cell)
         age_ms = now_ms - newest_ms
         code = codes & 7
-        if age_ms < 0 or code == _WIDE or takes_counts:
+        if age_ms < 0 or code == _WIDE:
             return read_whole(cell, now_ms)
         reach = newest_ms // hop_ms - now_ms // hop_ms + tiles  # offsets below it are in the window
         if reach <= 0:
