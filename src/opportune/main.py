@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opportune.doors.cli.workbench import World
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
-    from opportune.ports import Linker, TableReader
+    from opportune.ports import Linker, OfflineFeatures, TableReader
 
 
 class Machine:
@@ -138,6 +138,11 @@ class Machine:
 
         return DuckTables()
 
+    def offline(self) -> OfflineFeatures:
+        from opportune.adapters.duckdb import DuckOffline
+
+        return DuckOffline()
+
     def linker(self) -> Linker:
         try:
             import splink  # noqa: F401
@@ -178,6 +183,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.releases import ReleaseError
     from opportune.core.sources import SourceError
     from opportune.doors.http.keys import KeysError
+    from opportune.flows.dataset import DatasetError
     from opportune.flows.govern import GovernError
     from opportune.flows.merges import IdentityError
     from opportune.flows.quarantine import QuarantineError
@@ -188,7 +194,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     return (
         PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError,
         FeatureError, PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, IdentityError,
-        NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError,
+        NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
     )  # fmt: skip
 
 

@@ -24,8 +24,14 @@ class Arrivals:
         self._seqs: list[int] = []
         self._leaves: list[int] = []
         self._received_ms: list[int] = []
+        self._accounts: dict[str, list[tuple[int, int, str]]] = {}
 
     def note(self, stored: StoredSignal) -> None:
+        signal = stored.signal
+        if signal.customer is not None and signal.account is not None:
+            told = self._accounts.setdefault(signal.customer, [])
+            if not told or told[-1][2] != signal.account or signal.at_ms < told[-1][0]:
+                told.append((signal.at_ms, stored.seq, signal.account))
         self._seqs.append(stored.seq)
         self._leaves.append(stored.leaf)
         self._received_ms.append(stored.signal.received_ms)
@@ -38,6 +44,11 @@ class Arrivals:
         while place and self._received_ms[place - 1] > at_ms:
             place -= 1
         return self._seqs[place - 1] if place else 0
+
+    def account_at(self, customer: str | None, at_ms: int) -> str | None:
+        """The account a customer had named last by then, in the order in which it happened."""
+        told = [one for one in self._accounts.get(customer or "", ()) if one[0] <= at_ms]
+        return max(told)[2] if told else None
 
     def gaps(self) -> bool:
         """Whether signals are gone from the log: somebody was erased."""

@@ -211,3 +211,10 @@ class OfflineFeatures(Protocol):
         """Feature -> one value per asked row, None where it is missing: what the fold would have read then.
 
         `facts` are read once, in any order. Nothing of them is kept."""
+
+    def write(
+        self, path: str, columns: Sequence[tuple[str, str, Sequence[Any]]], metadata: Mapping[str, str]
+    ) -> None:
+        """A Parquet file of (name, type, values), readable by its owner alone, with texts in its metadata.
+
+        Types are bool, int, double and string."""

@@ -7,13 +7,15 @@ fit there spills into a private temporary folder, encrypted under a key that Duc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from opportune.core.features.relational import DUCKDB, ENVELOPE, Asked, Fact, Relational, Values, filler, replay
+from opportune.core.features.relational.conditions import SQL_TYPES
 from opportune.ports import OfflineFeatures
 
 if TYPE_CHECKING:
@@ -45,6 +47,39 @@ class DuckOffline(OfflineFeatures):
         if form.replayed:
             values |= replay(form.views, form.replayed, kept, asked)
         return form.complete(values, unknown, len(asked))
+
+
+    def write(
+        self, path: str, columns: Sequence[tuple[str, str, Sequence[Any]]], metadata: Mapping[str, str]
+    ) -> None:
+        """Written beside its place and moved there, mode 0600. Raises OSError."""
+        import duckdb
+
+        types = {name: SQL_TYPES[type_] for name, type_, _ in columns}
+        named = {f"c{index}": type_ for index, type_ in enumerate(types.values())}
+        rows = zip(*(values for _, _, values in columns), strict=True)
+        given = ", ".join(f"{_quoted(name)}: {_quoted(text)}" for name, text in metadata.items())
+        shown = ", ".join(f"{column} AS {_name(name)}" for column, name in zip(named, types, strict=True))
+        target = Path(path)
+        with tempfile.TemporaryDirectory(prefix=".opportune-", dir=target.parent) as scratch:
+            part = Path(scratch) / "part.parquet"
+            with duckdb.connect(":memory:") as connection:
+                _prepare(connection, scratch)
+                _fill(connection, "made", named, iter(rows))
+                connection.execute(
+                    f"COPY (SELECT {shown} FROM made) TO {_quoted(str(part))} "  # noqa: S608 - quoted
+                    f"(FORMAT parquet, KV_METADATA {{{given}}})"
+                )
+            part.chmod(0o600)
+            part.replace(target)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, spill: str) -> None:

@@ -15,6 +15,7 @@ from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem
 from opportune.core.builtin_contracts import with_builtins
 from opportune.core.expressions import ExpressionError, parse
 from opportune.core.features import CompiledViews, FeatureError, check_views, compile_views
+from opportune.core.features.leaks import leaks_of
 from opportune.core.playbook import Playbook
 from opportune.core.policies import Finding, Policy, PolicyError, lint
 from opportune.core.policies.compiled import checked, validity
@@ -107,6 +108,7 @@ def _whole(loaded: LoadedPlaybook, warnings: list[PlaybookProblem]) -> Iterator[
     if purposes:
         yield from purposes
         return
+    yield from _leaks(loaded)
     try:
         release = compile_release(encode_manifest(playbook))
     except (PolicyError, FeatureError) as error:
@@ -132,6 +134,15 @@ def _purposes(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
         yield marks.problem(
             one.collection, one.document, one.path, one.message, line=one.line, column=one.column
         )
+
+
+def _leaks(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
+    """Models that would learn from features which can know their label."""
+    views = compile_views(loaded.playbook.views, _fields(with_builtins(loaded.playbook.contracts)))
+    for model in loaded.playbook.models:
+        known = [name for name in model.features if name in views.features]
+        for leak in leaks_of(views, known, (model.converted,)):
+            yield _at(loaded.marks, "models", model.model, str(leak), "features")
 
 
 def _found(marks: Marks, finding: Finding) -> PlaybookProblem:

@@ -22,6 +22,7 @@ from opportune.doors.cli import (
     ingesting,
     keys,
     learning,
+    offline_features,
     playbooks,
     privacy,
     quarantine,
@@ -133,12 +134,14 @@ def build() -> typer.Typer:
     who.command("merges")(told(identity.merges))
     who.command("unmerge")(told(identity.unmerge))
     app.add_typer(who, name="identity")
-    features = typer.Typer(help="Features: list, show, who uses them, backfill.", no_args_is_help=True)
+    features = typer.Typer(help="Features: list, show, who uses them, backfill, parity, dataset.", no_args_is_help=True)
     features.command("list")(told(feature_views.listed))
     features.command("show")(told(feature_views.show))
     features.command("used-by")(told(feature_views.used_by))
     features.command("backfill")(told(backfilling.backfill))
     features.command("prune")(told(backfilling.prune))
+    features.command("parity")(told(offline_features.parity))
+    features.command("dataset")(told(offline_features.dataset))
     app.add_typer(features, name="features")
     return app
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opportune.core.playbook import Playbook
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
-    from opportune.ports import Linker, TableReader
+    from opportune.ports import Linker, OfflineFeatures, TableReader
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ class Workbench(Protocol):
     def tables(self) -> TableReader: ...
 
     def linker(self) -> Linker: ...
+
+    def offline(self) -> OfflineFeatures: ...
 
     def vitals(self, place: Place) -> list[Vital]:
         """What only the products know: stores, keys, libraries."""

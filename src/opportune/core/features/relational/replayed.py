@@ -68,23 +68,21 @@ def _fold_rows(
     steps: Steps,
     states: list[EntityFeatures | None],
 ) -> None:
-    """The state of one person or account for each of its rows; it is carried on while a row misses no signal."""
+    """The state of one person or account for each of its rows: carried on from row to row, and folded anew for a row
+    that may not know one of the signals."""
     state: EntityFeatures | None = None
-    at = 0
-    carried = True
+    at = newest = 0
     for row in sorted(rows, key=lambda row: asked[row].at_ms):
         now_ms, known = asked[row].at_ms, asked[row].known_seq
-        while carried and at < len(signals) and signals[at].at_ms <= now_ms:
-            if signals[at].seq > known:
-                carried = False
-                break
+        while at < len(signals) and signals[at].at_ms <= now_ms:
             state = _folded(entity, state, signals[at], steps)
+            newest = max(newest, signals[at].seq)
             at += 1
         mine = state
-        if not carried:
+        if newest > known:
             mine = None
-            for signal in signals:
-                if signal.at_ms <= now_ms and signal.seq <= known:
+            for signal in signals[:at]:
+                if signal.seq <= known:
                     mine = _folded(entity, mine, signal, steps)
         states[row] = mine
 
