@@ -138,6 +138,7 @@ def build() -> typer.Typer:
     features.command("list")(told(feature_views.listed))
     features.command("show")(told(feature_views.show))
     features.command("used-by")(told(feature_views.used_by))
+    features.command("lineage")(told(feature_views.lineage))
     features.command("backfill")(told(backfilling.backfill))
     features.command("prune")(told(backfilling.prune))
     features.command("parity")(told(offline_features.parity))

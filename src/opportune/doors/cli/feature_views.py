@@ -1,7 +1,8 @@
-"""Commands about features: `features list`, `show`, `used-by`."""
+"""Commands about features: `features list`, `show`, `used-by`, `lineage`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -149,3 +150,59 @@ def _unknown(name: str, release: Any) -> str:  # noqa: ANN401 - a Release
     near = get_close_matches(name, release.views.names, 1)
     hint = f"did you mean `{near[0]}`?" if near else "`opportune features list` names them all"
     return f"no feature is called `{name}`: {hint}"
+
+
+def lineage(
+    ctx: typer.Context,
+    openlineage: Annotated[bool, typer.Option("--openlineage", help="As OpenLineage events, one JSON a line.")] = False,
+    dataset: Annotated[
+        list[Path] | None, typer.Option("--dataset", metavar="FILE", help="A training set's .lineage.json; repeat.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write; stdout when not.")] = None,
+    playbook: Playbook = HERE,
+    in_region: InRegion = None,
+    as_json: AsJson = False,
+) -> None:
+    """What every feature rests on; with --openlineage as events that data catalogues read."""
+    workbench = bench(ctx)
+    release, made_ms = _stored_release(workbench, workbench.place(playbook, in_region))
+    if not openlineage:
+        rests = [release.views.lineage(name) for name in release.views.names]
+        rows = [(one.feature, ", ".join(one.signals), ", ".join(one.features)) for one in rests]
+        data = [{"feature": one.feature, "signals": one.signals, "features": one.features} for one in rests]
+        emit(as_json, data, lambda: table(("feature", "signals", "features"), rows))
+        return
+    import opportune
+    from opportune.doors.cli.output import json_text, say
+    from opportune.views.openlineage import openlineage_events
+
+    producer = f"https://pypi.org/project/opportune/{opportune.__version__}/"
+    events = openlineage_events(release, made_ms, producer, [_document(path) for path in dataset or ()])
+    lines = [json_text(event) for event in events]
+    if out is None:
+        say(json_text(events) if as_json else "\n".join(lines))
+        return
+    out.write_text("\n".join(lines) + "\n")
+    emit(as_json, {"out": str(out), "events": len(events)}, f"{plural(len(events), 'event')} in {out}")
+
+
+def _document(path: Path) -> tuple[str, int, dict[str, Any]]:
+    """(the training set's file, when it was written, its lineage) of a `.lineage.json`."""
+    import msgspec
+
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        return path.name.replace(".lineage.json", ".parquet"), int(path.stat().st_mtime * 1000), found
+    except (OSError, msgspec.DecodeError):
+        raise Refusal(f"`--dataset {path}` is no lineage of a training set: give the .lineage.json beside it") from None
+
+
+def _stored_release(workbench: Workbench, place: Place) -> tuple[Release, int]:
+    """The live release and when it was made; the folder's, made now, when nothing is stored yet."""
+    import time
+
+    if (place.stores / "records.db").is_file():
+        with workbench.reading(place) as region:
+            if (live := region.records.live()) is not None and (stored := region.records.release(live)) is not None:
+                return region.releases.live(), stored.created_ms
+    return live_or_folder(workbench, place), time.time_ns() // 1_000_000
