@@ -77,8 +77,10 @@ def test_every_read_is_in_the_access_log_before_it_is_answered(door: Door) -> No
     door.send("GET", f"/v1/customers/{who}", key="reader")
     door.send("GET", f"/v1/decisions/{decision}", key="helpdesk")
     door.send("GET", f"/v1/customers/{who}/export", key="api_key")
+    door.send("POST", f"/v1/decisions/{decision}/replay", key="api_key")
     found = door.get(f"/v1/accesses?customer={who}").json()
     assert [(one["actor"], one["what"], one["classes_in_clear"]) for one in found] == [
+        ("api_key", "replay", ["personal", "sensitive"]),
         ("api_key", "export", ["personal", "sensitive"]), ("helpdesk", "decision", ["personal"]),
         ("reader", "customer", []),
     ]  # fmt: skip

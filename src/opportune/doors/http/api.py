@@ -31,7 +31,7 @@ class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decisions(Controller):
-    """GET /v1/decisions, and the proof and replay of one."""
+    """GET /v1/decisions, and the proof of one."""
 
     path = "/v1/decisions"
     tags = ("decisions",)
@@ -52,19 +52,6 @@ class Decisions(Controller):
         """The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)."""
         one = _decision(region, decision_id)
         return Response(region.ledger.proof(one.leaf), media_type="text/plain")
-
-    @post(
-        "/{decision_id:str}/replay", sync_to_thread=True, status_code=200,
-        summary="Rebuilds the decision from what it saw and compares it with the record to the byte",
-    )
-    def replay(self, region: Here, decision_id: Text, release: Maybe = None) -> dict[str, Any]:
-        """Rebuilds the decision from what it saw and compares it with the record to the byte."""
-        one = _decision(region, decision_id)
-        try:
-            found: dict[str, Any] = msgspec.to_builtins(region.replay(one.id, release))
-        except LookupError as error:
-            raise HttpProblem(404, "unknown_release", str(error)) from None
-        return found
 
 
 class Govern(Controller):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Controller, Request, delete, get
+from litestar import Controller, Request, delete, get, post
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
@@ -20,6 +20,7 @@ from opportune.doors.http.problems import HttpProblem
 from opportune.flows.access import Gone, seen_by
 from opportune.flows.erase import ErasureReport, Unknown, erase, everybody
 from opportune.flows.region import Region
+from opportune.ports import StoredDecision
 from opportune.views.export import access_line, export_document, masked_record
 
 AnyRequest = Request[Any, Any, Any]
@@ -27,7 +28,7 @@ Why = Annotated[str, QueryParameter(max_length=500)]
 
 
 class DecisionShown(Controller):
-    """GET /v1/decisions/{id}: masked by the scopes of the key, and noted in the access log."""
+    """GET /v1/decisions/{id} and its replay: masked by the scopes of the key, and noted in the access log."""
 
     path = "/v1/decisions"
     tags = ("decisions",)
@@ -35,9 +36,7 @@ class DecisionShown(Controller):
     @get("/{decision_id:str}", sync_to_thread=True, summary="One decision")
     def shown(self, request: AnyRequest, region: Here, decision_id: Text) -> dict[str, Any]:
         """One decision: the answer as given, the record it rests on, outcomes, and why not each candidate."""
-        one = region.records.decision(decision_id)
-        if one is None:
-            raise HttpProblem(404, "unknown_decision", f"no decision has the id `{decision_id}`")
+        one = _decision(region, decision_id)
         note_read(request, region, "decision", one.customer)
         clear = clear_for(caller_of(request).scopes)
         record = decode_record(one.record)
@@ -52,6 +51,23 @@ class DecisionShown(Controller):
             "candidates": why_not(brain, record),
             "ledger": {"index": one.leaf},
         }
+
+    @post(
+        "/{decision_id:str}/replay", sync_to_thread=True, status_code=200,
+        summary="Rebuilds the decision from what it saw and compares it with the record to the byte",
+    )
+    def replay(
+        self, request: AnyRequest, region: Here, decision_id: Text, release: Maybe = None
+    ) -> dict[str, Any]:
+        """Rebuilds the decision from what it saw and compares it with the record to the byte."""
+        one = _decision(region, decision_id)
+        # A difference quotes what was seen of the customer.
+        note_read(request, region, "replay", one.customer)
+        try:
+            found: dict[str, Any] = msgspec.to_builtins(region.replay(one.id, release))
+        except LookupError as error:
+            raise HttpProblem(404, "unknown_release", str(error)) from None
+        return found
 
 
 class CustomersReadAndErased(CustomersRead):
@@ -97,6 +113,13 @@ class Privacy(Controller):
             raise HttpProblem(403, "forbidden", message)
         found = region.records.accesses(last, customer=customer, before=before)
         return [access_line(one) for one in found]
+
+
+def _decision(region: Region, id_: str) -> StoredDecision:
+    found = region.records.decision(id_)
+    if found is None:
+        raise HttpProblem(404, "unknown_decision", f"no decision has the id `{id_}`")
+    return found
 
 
 def report_document(report: ErasureReport) -> dict[str, Any]:
