@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_a_new_feature_is_backfilled_when_its_release_is_promoted(company: Path,
     assert call("features", "prune", "--playbook", at_once).out == "nothing to do: no feature is retired\n"
 
 
-def one_feature(folder: Path, name: str) -> dict[str, object]:
+def one_feature(folder: Path, name: str) -> dict[str, Any]:
     found = json.loads(call("features", "show", name, "--playbook", folder, "--json").out)
     for age in ("age_p50_ms", "age_p90_ms", "age_max_ms"):
         del found["stats"][age]

@@ -17,7 +17,7 @@ COUNT = 600
 
 def main(folder: Path, seed: int) -> None:
     """Goes on where the log ends: signals that were there before are told apart by their ids."""
-    flow.BATCH = 5
+    flow.BATCH = 5  # type: ignore[misc]  # smaller, so that there is more to kill between
     told = random_drafts(seed, COUNT)
     book = None if (folder / "records.db").exists() else first_playbook()
     with region_of(folder, book, kind="sqlite", clock=FrozenClock()) as region:

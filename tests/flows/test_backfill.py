@@ -14,6 +14,7 @@ from small import ask, question, region_of
 from opportune.flows import backfill as flow
 from opportune.flows.backfill import backfill, current, needed, prune, resume
 from opportune.flows.erase import erase
+from opportune.flows.govern import promote
 from opportune.flows.region import Region
 from opportune.testing.clock import FrozenClock
 
@@ -211,3 +212,32 @@ class monkeyed_log:  # noqa: N801 - reads as a statement
 
     def __exit__(self, *_: object) -> None:
         del self.region.records.signals
+
+
+def test_a_store_that_never_kept_what_is_folded_finds_out_and_catches_up(tmp_path: Path) -> None:
+    """Written by a version before this one: what a release began to fold when it was promoted has gaps."""
+    with region_of(tmp_path, first_playbook()) as region:
+        tell(region, "usage.recorded", "ada", count=3)
+        made = region.release(next_playbook()).hash
+        kept = region.records._kept  # type: ignore[attr-defined]
+        del kept.positions["features"]
+        promote(region.records, region.vault, region.clock, region.name, made, "tests", "as it was done before")
+        region.releases.switch(made)
+        tell(region, "usage.recorded", "ada", count=4)
+        assert read(region, "ada")["used_7d"] == 4  # nobody knows that this is half of it
+        assert needed(region, made).features == ("used_7d", "busy", "company_used", "company_last")
+
+        backfill(region, made)
+
+        assert read(region, "ada")["used_7d"] == 7
+        tell(region, "usage.recorded", "ada", count=1)
+        assert (read(region, "ada")["used"], read(region, "ada")["used_7d"]) == (8, 8)
+
+
+def test_erased_signals_do_not_come_back_by_a_backfill(region: Region) -> None:
+    tell(region, "usage.recorded", "ada", count=3)
+    tell(region, "usage.recorded", "bo", count=5)
+    erase(region, "ada", "tests", "asked for it")
+    region.promote(region.release(next_playbook()).hash, "tests", "ready")
+    assert region.records.person("ada") is None
+    assert read(region, "bo")["used_7d"] == 5

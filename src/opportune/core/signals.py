@@ -236,6 +236,11 @@ def check(
     return Checked(None, tuple(problems)) if problems else Checked(newer, (), said_ms, signal)
 
 
+def happened_ms(signal: Signal) -> int:
+    """A sender's clock may run a little ahead: what it says happened no later than it was received."""
+    return min(signal.at_ms, signal.received_ms)
+
+
 def upcast(signal: Signal, contracts: Mapping[tuple[str, int], CompiledContract]) -> Signal:
     """The signal as the newest version its upcasters lead to; what cannot be worked out is left out.
 

@@ -21,10 +21,11 @@ import msgspec
 
 from opportune.core.customers import Account, Person
 from opportune.core.features import CompiledViews
-from opportune.core.features.coverage import Coverage, Owed, begun, come_to, pruned, sharing
+from opportune.core.features.coverage import POSITION, Coverage, Owed, begun, come_to, pruned, sharing
+from opportune.core.signals import happened_ms
 from opportune.flows.identify import lives_on
 from opportune.flows.ingest import newest
-from opportune.flows.share import POSITION, coverage_in, happened_ms, keep_coverage, with_features
+from opportune.flows.share import coverage_in, keep_coverage, with_features
 from opportune.flows.then import AccountsThen
 from opportune.ports import StoredSignal, Transaction
 

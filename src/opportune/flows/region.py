@@ -14,7 +14,7 @@ from opportune.core.decisions.kernel import choose, score
 from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, encode_record
 from opportune.core.decisions.shortlist import Shortlist, shortlist
 from opportune.core.decisions.snapshot import see
-from opportune.core.features.coverage import decode_coverage
+from opportune.core.features.coverage import POSITION, decode_coverage
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
 from opportune.core.releases import Release
@@ -29,7 +29,6 @@ from opportune.flows.outgoing import Outgoing
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.send import Send
-from opportune.flows.share import POSITION
 from opportune.ports import Clock, Courier, Ledger, Pulse, Records, Scanner, Vault
 
 RELEASES_KEPT_MAX = 8

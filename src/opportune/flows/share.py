@@ -13,12 +13,11 @@ import msgspec
 
 from opportune.core.customers import Account, Person
 from opportune.core.features import CompiledViews, EntityFeatures
-from opportune.core.features.coverage import Coverage, Owed, decode_coverage, encode_coverage
+from opportune.core.features.coverage import POSITION, Coverage, Owed, decode_coverage, encode_coverage
 from opportune.core.releases import Release
-from opportune.core.signals import CompiledContract, Signal, upcast
+from opportune.core.signals import CompiledContract, Signal, happened_ms, upcast
 from opportune.ports import StoredSignal, Transaction
 
-POSITION: Final = "features"
 _SHARES_MAX: Final = 8
 
 Features = EntityFeatures | None
@@ -99,11 +98,6 @@ def coverage_in(tx: Transaction) -> Coverage | None:
 def keep_coverage(tx: Transaction, coverage: Coverage) -> None:
     """In the same unit as the states it is about."""
     tx.set_position(POSITION, encode_coverage(coverage))
-
-
-def happened_ms(signal: Signal) -> int:
-    """A sender's clock may run a little ahead: what it says happened no later than it was received."""
-    return min(signal.at_ms, signal.received_ms)
 
 
 def with_features(entity: Entity, features: Features) -> Entity:

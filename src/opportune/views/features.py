@@ -10,10 +10,9 @@ import msgspec
 
 from opportune.core.customers import Account, Person
 from opportune.core.features import EntityFeatures, FeatureSpec
-from opportune.core.features.coverage import decode_coverage
+from opportune.core.features.coverage import POSITION, decode_coverage
 from opportune.core.features.plans import Feature
 from opportune.core.releases import Release
-from opportune.flows.share import POSITION
 from opportune.ports import Records
 from opportune.views.uses import Use, uses_of
 

@@ -8,7 +8,7 @@ gives the value the decision saw is said.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,9 +18,7 @@ from opportune.core.features import CompiledViews, EntityFeatures, FeatureSpec, 
 from opportune.core.features.plans import Feature, Planner
 from opportune.core.features.takes import Take
 from opportune.core.releases import Release
-from opportune.core.signals import FieldClass, Signal, upcast
-from opportune.flows.share import happened_ms
-from opportune.flows.then import AccountsThen
+from opportune.core.signals import FieldClass, Signal, happened_ms, upcast
 from opportune.ports import Records, StoredDecision, StoredSignal
 from opportune.views.classes import CLASSES, Shown, classes_of, shown
 from opportune.views.features import how_made
@@ -29,6 +27,8 @@ from opportune.views.uses import Use, uses_of
 PAGE: Final = 500
 LOOKED_AT_MAX: Final = 20_000
 SHOWN_MAX: Final = 50
+AccountThen = Callable[[StoredSignal], str | None]
+"""The account that a signal of the log was folded into."""
 _NEWEST: Final = ("last", "time_since")
 
 
@@ -112,8 +112,41 @@ class _Fed(msgspec.Struct, frozen=True):
     feeds: tuple[str, ...]
 
 
+class _Log(msgspec.Struct, frozen=True):
+    """The signals that may have gone into what a decision saw, the newest first."""
+
+    records: Records
+    record: DecisionRecord
+    account_then: AccountThen
+
+    def of_person(self) -> Iterator[StoredSignal]:
+        members = _family(self.records, self.record.asked.customer, self.record.seen.at_ms)
+        before: int | None = None
+        while page := self.records.signals_of(members, PAGE, before):
+            yield from page
+            before = page[-1].seq
+
+    def of_account(self) -> Iterator[StoredSignal]:
+        """Signals that name the account, and those of this customer that name none: they count for it too."""
+        account = self.record.seen.account
+        if account is None:
+            return
+        before: int | None = None
+        while page := self.records.signals_of_account(account, PAGE, before):
+            yield from page
+            before = page[-1].seq
+        for stored in self.of_person():
+            if stored.signal.account is None and self.account_then(stored) == account:
+                yield stored
+
+
 def lineage_view(
-    records: Records, release: Release, stored: StoredDecision, name: str, clear: Collection[FieldClass]
+    records: Records,
+    release: Release,
+    stored: StoredDecision,
+    name: str,
+    clear: Collection[FieldClass],
+    account_then: AccountThen,
 ) -> LineageView:
     """`release` is the one the decision was made with. Raises UnknownFeature."""
     record, views = decode_record(stored.record), release.views
@@ -123,7 +156,7 @@ def lineage_view(
     names.sort(key=lambda one: (len(views.lineage(one).features), views.features[one].index))
     specs = {spec.id: (view, spec) for view in release.playbook.views for spec in view.features}
     since = {one: _since(*specs[one], record.seen.at_ms) if one in specs else None for one in names}
-    fed, cut_off = _fed(records, release, record, stored.leaf, names, since)
+    fed, cut_off = _fed(_Log(records, record, account_then), release, record, stored.leaf, names, since)
     decisive = _decisive(fed, specs)
     counts: dict[str, Counter[str]] = {one: Counter() for one in names}
     for each in fed:
@@ -139,7 +172,7 @@ def lineage_view(
 
 
 def _fed(
-    records: Records,
+    log: _Log,
     release: Release,
     record: DecisionRecord,
     leaf: int,
@@ -156,8 +189,7 @@ def _fed(
     for entity in sorted({feature.entity for feature in features}):
         wanted = [feature for feature in features if feature.entity == entity]
         types = {type_ for feature in wanted for type_ in feature.signals}
-        log = _of_person(records, record) if entity == "person" else _of_account(records, record)
-        for stored in log:
+        for stored in log.of_person() if entity == "person" else log.of_account():
             looked_at += 1
             if looked_at > LOOKED_AT_MAX:
                 cut_off = True
@@ -183,29 +215,6 @@ def _takes(views: CompiledViews, features: Sequence[Feature]) -> dict[tuple[str 
     """(cell, signal type) -> what the feature takes of a signal."""
     keys = {feature.key for feature in features}
     return {(key, type_): take for (_, type_), steps in views.steps.items() for key, take, _ in steps if key in keys}
-
-
-def _of_person(records: Records, record: DecisionRecord) -> Iterator[StoredSignal]:
-    members = _family(records, record.asked.customer, record.seen.at_ms)
-    before: int | None = None
-    while page := records.signals_of(members, PAGE, before):
-        yield from page
-        before = page[-1].seq
-
-
-def _of_account(records: Records, record: DecisionRecord) -> Iterator[StoredSignal]:
-    """Signals that name the account, and those of this customer that name none: they count for it too."""
-    account = record.seen.account
-    if account is None:
-        return
-    before: int | None = None
-    while page := records.signals_of_account(account, PAGE, before):
-        yield from page
-        before = page[-1].seq
-    then = AccountsThen(records)
-    for stored in _of_person(records, record):
-        if stored.signal.account is None and then.account(stored) == account:
-            yield stored
 
 
 def _family(records: Records, customer: str, at_ms: int) -> list[str]:

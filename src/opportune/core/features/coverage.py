@@ -15,6 +15,10 @@ KEPT_MAX: Final = 2
 """Releases whose cells are folded beside those of the live one: the one before it, and one being prepared."""
 
 
+POSITION: Final = "features"
+"""Under which name the records keep the coverage of a region."""
+
+
 class Owed(msgspec.Struct, frozen=True):
     """Cells that were new at place `end` of the log: what came later is folded as it arrives.
 

@@ -16,6 +16,7 @@ from opportune.doors.console.tables import quoted
 from opportune.flows.access import Gone, seen_by
 from opportune.flows.govern import GovernError
 from opportune.flows.region import Region
+from opportune.flows.then import AccountsThen
 from opportune.views.lineage import LineageView, UnknownFeature, lineage_view
 
 ACTOR = "console"
@@ -42,7 +43,8 @@ class LineageRoom:
         if stored is None:
             raise NotFoundException(f"there is no decision `{decision}`")
         try:
-            view = lineage_view(region.records, region.releases.get(stored.release), stored, feature, IN_CLEAR)
+            release, then = region.releases.get(stored.release), AccountsThen(region.records)
+            view = lineage_view(region.records, release, stored, feature, IN_CLEAR, then.account)
             seen_by(region.records, region.vault, region.clock, region.name, ACTOR, "lineage", stored.customer)
         except (UnknownFeature, Gone) as error:
             raise NotFoundException(str(error)) from None

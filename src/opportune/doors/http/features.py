@@ -14,6 +14,7 @@ from opportune.doors.http.keys import caller_of
 from opportune.doors.http.privacy import note_read
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.region import Region
+from opportune.flows.then import AccountsThen
 from opportune.ports import StoredDecision
 from opportune.views.features import SAMPLE_MAX, feature_lines
 from opportune.views.lineage import UnknownFeature, lineage_view
@@ -70,7 +71,8 @@ class Lineages(Controller):
         clear = clear_for(caller_of(request).scopes)
         try:
             release = region.releases.get(one.release)
-            found = lineage_view(region.records, release, one, feature, clear)
+            then = AccountsThen(region.records)
+            found = lineage_view(region.records, release, one, feature, clear, then.account)
         except UnknownFeature as error:
             raise HttpProblem(404, "unknown_feature", str(error)) from None
         note_read(request, region, "lineage", one.customer)
