@@ -36,7 +36,7 @@ PAID, BOTH = "order.paid", ("order.paid", "order.returned")
 SEED = 20_261_124
 
 
-def spec(id_: str, aggregate: str, **given: Any) -> FeatureSpec:  # noqa: ANN401 - as in a document
+def spec(id_: str, aggregate: Any, **given: Any) -> FeatureSpec:  # noqa: ANN401 - as in a document
     return FeatureSpec(id=id_, aggregate=aggregate, sources=given.pop("sources", PAID), **given)
 
 

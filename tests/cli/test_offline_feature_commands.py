@@ -77,7 +77,7 @@ def test_a_dataset_is_as_of_each_row(playbook: Path, tmp_path: Path) -> None:
         "--label-signal", "offer.converted", "--purpose", "marketing", "--playbook", playbook, "--json",
     )  # fmt: skip
     assert said.code == 0, said.err or said.out
-    rows = duckdb.sql(f"SELECT account, usage_7d, usage_trend, role, bought, weight FROM '{out}'").fetchall()
+    rows = duckdb.execute(f"SELECT account, usage_7d, usage_trend, role, bought, weight FROM '{out}'").fetchall()
     # The tiles of 4 January on; the signal of the very instant counts, later ones do not.
     assert rows == [
         ("a1", sum(range(4, 11)), 4.0 * 49 / 55, "contact", True, 0.5),
@@ -88,7 +88,7 @@ def test_a_dataset_is_as_of_each_row(playbook: Path, tmp_path: Path) -> None:
     beside = json.loads((tmp_path / "set.lineage.json").read_text())
     assert beside["features"]["usage_trend"]["signals"] == ["usage.recorded"]
     assert beside["views"] == {"usage": 1, "contact_person": 1}
-    inside = dict(duckdb.sql(f"SELECT key, value FROM parquet_kv_metadata('{out}')").fetchall())
+    inside = dict(duckdb.execute(f"SELECT key, value FROM parquet_kv_metadata('{out}')").fetchall())
     assert json.loads(inside[b"opportune.views"]) == beside["views"]
     assert json.loads(inside[b"opportune.lineage"]) == beside
 

@@ -92,7 +92,8 @@ def _compared(
     asked: Sequence[Asked],
     served: Sequence[tuple[Any, ...]],
 ) -> Parity:
-    features, examples = [], []
+    features: list[FeatureParity] = []
+    examples: list[Difference] = []
     for index, name in enumerate(views.names):
         equal = missing = 0
         for row, values in enumerate(served):

@@ -168,7 +168,7 @@ class Facts:
         elif spec.aggregate == "mean":
             kept = "double"
         name = self._fresh(f"take_{spec.id}", kept)
-        fills = {signal: (lambda data, take=take: shape(take(data))) for signal, take in takes.items()}
+        fills: dict[str, Take] = {signal: (lambda data, take=take: shape(take(data))) for signal, take in takes.items()}
         self._columns["take", spec.id, kept] = (name, fills)
         return name
 
