@@ -19,25 +19,24 @@ import msgspec
 from opportune.core.features.cells import DISTINCT_MAX, SCALE
 from opportune.core.features.plans import UNITS_MS
 
-TIES_MAX: Final = 65_536
-"""Signals of one customer within one millisecond that are told apart; times stay within 64 bits."""
-
 RELATIONAL: Final = frozenset(("count", "sum", "mean", "min", "max", "last", "first", "distinct", "time_since"))
 """Aggregates with a relational form; features with others are replayed."""
 
 
 class Dialect(msgspec.Struct, frozen=True):
     """The words in which engines differ. `rounded`: a double to the nearest whole one, halves to even; `wide`: the
-    type in which whole numbers are added up without overflow; `adds_wide`: SUM of BIGINT does that by itself."""
+    type in which whole numbers are added up without overflow; `adds_wide`: SUM of BIGINT does that by itself;
+    `row`: values compared one after the other."""
 
     name: str
     rounded: str
     wide: str
     adds_wide: bool
+    row: str
 
 
-DUCKDB: Final = Dialect("duckdb", "round_even({}, 0)", "HUGEINT", adds_wide=True)
-SPARK: Final = Dialect("spark", "rint({})", "DECIMAL(38,0)", adds_wide=False)
+DUCKDB: Final = Dialect("duckdb", "round_even({}, 0)", "HUGEINT", adds_wide=True, row="row({})")
+SPARK: Final = Dialect("spark", "rint({})", "DECIMAL(38,0)", adds_wide=False, row="struct({})")
 DIALECTS: Final[Mapping[str, Dialect]] = {"duckdb": DUCKDB, "spark": SPARK}
 
 
@@ -103,7 +102,8 @@ def folded_query(groups: Sequence[Group], dialect: Dialect, *, bounded: bool) ->
                 cell = f"{group.name}.{_parts(feature, group, dialect)[0].name}"
                 unknown = f"({cell} IS NOT NULL AND TRY_CAST({cell} AS BIGINT) IS NULL)"
                 columns.append(f"{unknown} AS u_{feature.name}")
-    joins = "".join(f"\n  LEFT JOIN {group.name} ON {group.name}.rid = q.rid" for group in groups)
+    tables = [name for group in groups for name in (group.name, *([f"{group.name}_picked"] if _picks(group) else []))]
+    joins = "".join(f"\n  LEFT JOIN {name} ON {name}.rid = q.rid" for name in tables)
     begin = "WITH " + ",\n".join(parts) + "\n" if parts else ""
     return begin + "SELECT " + ",\n  ".join(columns) + f"\nFROM asked q{joins}"
 
@@ -113,18 +113,21 @@ def overflows(feature: Folded) -> bool:
 
 
 def _group_parts(group: Group, dialect: Dialect, bounded: bool) -> list[str]:
-    """The group's signals, its rows, and both joined and gathered."""
-    picks = sorted({feature.aggregate for feature in group.features} & {"last", "first"})
-    ties = [_ties_part(group, picks)] if picks else []
+    """The group's rows, its signals, both joined and gathered, and the values that were picked by their time."""
     floors = _floors(group)
     joined = _join_part(group, floors, dialect, bounded)
-    return [*ties, _facts_part(group, picks, bounded), _asked_part(group, floors, bounded), *joined]
+    picked = _picked_parts(group, dialect, bounded) if _picks(group) else []
+    return [f"{group.name}_facts AS (\n  {_facts(group, bounded)}\n)", _asked_part(group, floors, bounded), *joined,
+            *picked]  # fmt: skip
 
 
-def _mine(group: Group) -> str:
-    """The condition on rows of `signals` that matter to a group."""
-    known = f"{group.entity} IN (SELECT {group.entity} FROM asked WHERE {group.entity} IS NOT NULL)"
-    return f"type IN ({_named(group)})\n    AND {known}"
+def _picks(group: Group) -> list[tuple[str, int]]:
+    """(last | first, number of the share) of each value that is picked by its time."""
+    return list(dict.fromkeys(
+        (feature.aggregate, group.shares.index(feature.share))
+        for feature in group.features
+        if feature.aggregate in ("last", "first")
+    ))  # fmt: skip
 
 
 def _named(group: Group) -> str:
@@ -133,32 +136,44 @@ def _named(group: Group) -> str:
     return ", ".join(f"'{signal}'" for signal in signals)
 
 
-def _ties_part(group: Group, picks: Sequence[str]) -> str:
-    """Signals of one moment, in order of their ids, and of equal ids the first to arrive before the others.
-
-    There are few, so that only they are sorted: all others are told apart by their time.
-    """
-    entity, mine = group.entity, _mine(group)
-    orders = [
-        f"ROW_NUMBER() OVER (PARTITION BY g.{entity}, g.at_ms ORDER BY g.id, g.seq{' DESC' if pick == 'last' else ''})"
-        f" AS {pick}_n"
-        for pick in picks
-    ]
-    return (
-        f"{group.name}_ties AS (\n  SELECT g.{entity} AS entity, g.seq, {', '.join(orders)}\n  FROM signals g JOIN (\n"
-        f"    SELECT {entity}, at_ms FROM signals WHERE {mine}\n    GROUP BY {entity}, at_ms HAVING COUNT(*) > 1\n"
-        f"  ) m ON m.{entity} = g.{entity} AND m.at_ms = g.at_ms\n  WHERE g.type IN ({_named(group)})\n)"
-    )
-
-
-def _facts_part(group: Group, picks: Sequence[str], bounded: bool) -> str:
-    """Each signal's share in each feature; `<pick>_n` says which of two signals is older."""
-    columns = [f"g.{group.entity} AS entity", "g.at_ms", *(["g.seq"] if bounded else [])]
-    columns += [f"g.at_ms * {TIES_MAX} + COALESCE(t.{pick}_n, 0) AS {pick}_n" for pick in picks]
+def _facts(group: Group, known: bool, extra: str = "") -> str:
+    """Each signal's share in each feature."""
+    columns = [f"{group.entity} AS entity", "at_ms", *(["seq"] if known else [])]
     columns += [f"{share} AS x{index}" for index, share in enumerate(group.shares)]
     selected = ",\n    ".join(columns)
-    ties = f"\n  LEFT JOIN {group.name}_ties t ON t.seq = g.seq AND t.entity = g.{group.entity}" if picks else ""
-    return f"{group.name}_facts AS (\n  SELECT {selected}\n  FROM signals g{ties}\n  WHERE {_mine(group)}\n)"
+    return f"SELECT {extra}{selected}\n  FROM signals\n  WHERE type IN ({_named(group)}) AND {group.entity} IS NOT NULL"
+
+
+def _picked_parts(group: Group, dialect: Dialect, bounded: bool) -> list[str]:
+    """The values of the moments that the join found: few rows, so that only they are told apart by more than time.
+
+    Of signals of one moment the greatest id is the last and the least the first; of equal ids the one that came first.
+    """
+    known = ", r.known_seq" if bounded else ""
+    picks = _picks(group)
+    wanted = "\n  UNION ALL ".join(
+        f"SELECT r.rid, r.entity{known}, {place} AS pick, g.{_moment(*pick)} AS at_ms\n  FROM {group.name} g "
+        f"JOIN {group.name}_asked r ON r.rid = g.rid WHERE g.{_moment(*pick)} IS NOT NULL"
+        for place, pick in enumerate(picks)
+    )
+    values = []
+    for place, (pick, number) in enumerate(picks):
+        word, order = ("max_by", "s.id, -s.seq") if pick == "last" else ("min_by", "s.id, s.seq")
+        key = dialect.row.format(order)
+        here = f"FILTER (WHERE w.pick = {place} AND s.x{number} IS NOT NULL)"
+        values.append(f"{word}(s.x{number}, {key}) {here} AS {pick}{number}")
+    columns = ",\n    ".join(values)
+    before = " AND s.seq <= w.known_seq" if bounded else ""
+    return [
+        f"{group.name}_moments AS (\n  {wanted}\n)",
+        f"{group.name}_picked AS (\n  SELECT w.rid,\n    {columns}\n  FROM {group.name}_moments w JOIN (\n  "
+        f"{_facts(group, True, 'id, ')}\n  ) s ON s.entity = w.entity AND s.at_ms = w.at_ms{before}\n"
+        "  GROUP BY w.rid\n)",
+    ]
+
+
+def _moment(pick: str, number: int) -> str:
+    return f"at{number}" if pick == "last" else f"from{number}"
 
 
 def _floors(group: Group) -> dict[tuple[int, int], str]:
@@ -231,17 +246,10 @@ def _parts(feature: Folded, group: Group, dialect: Dialect) -> list[_Part]:
             summed = _Part(name, f"{_sum(cell, double, dialect)}{within}", f"SUM({name})")
             return [summed] if feature.aggregate == "sum" else [summed, count]
     newest = _Part(f"at{number}", f"MAX(CASE WHEN {cell} IS NOT NULL THEN s.at_ms END)", f"MAX(at{number})")
-    if feature.aggregate == "time_since":
-        return [newest]
-    last = feature.aggregate == "last"
-    pick, most, key = ("max_by", "MAX", "s.last_n") if last else ("min_by", "MIN", "s.first_n")
-    value, order = f"{feature.aggregate}{number}", f"{feature.aggregate}_n{number}"
-    return [
-        _Part(value, f"{pick}({cell}, {key}) FILTER (WHERE {cell} IS NOT NULL)",
-              f"{pick}({value}, {order}) FILTER (WHERE {value} IS NOT NULL)"),
-        _Part(order, f"{most}(CASE WHEN {cell} IS NOT NULL THEN {key} END)", f"{most}({order})"),
-        newest,
-    ]  # fmt: skip
+    if feature.aggregate == "first":
+        oldest = f"MIN(CASE WHEN {cell} IS NOT NULL THEN s.at_ms END)"
+        return [_Part(f"from{number}", oldest, f"MIN(from{number})")]
+    return [newest]
 
 
 def _sum(cell: str, double: bool, dialect: Dialect) -> str:
@@ -274,8 +282,10 @@ def _finished(feature: Folded, group: Group) -> str:
         case "time_since":
             age = f"CAST(q.at_ms - {cell} AS DOUBLE) / CAST('{feature.unit_ms}' AS DOUBLE)"
             value = age if feature.type == "double" else f"CAST(FLOOR({age}) AS BIGINT)"
-        case "last" if feature.window is not None:
-            value = f"CASE WHEN {parts[2]} >= {_low('q.at_ms', feature.window)} THEN {cell} END"
+        case "last" | "first" as pick:
+            value = f"{group.name}_picked.{pick}{group.shares.index(feature.share)}"
+            if feature.window is not None:
+                value = f"CASE WHEN {cell} >= {_low('q.at_ms', feature.window)} THEN {value} END"
     return value if feature.default is None else f"COALESCE({value}, {feature.default})"
 
 
