@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -34,6 +35,28 @@ def test_what_was_served_is_found_again(company: Path) -> None:
     assert found["explained"] == 0
     assert found["equal"] == found["decisions"] * len(found["features"])
     assert {one["feature"] for one in found["features"]} >= {"seat_ratio", "usage_28d", "plan", "role"}
+
+
+def test_what_came_in_late_is_no_difference(playbook: Path, tmp_path: Path) -> None:
+    def viewed(id_: str, time: str) -> Path:
+        file = tmp_path / f"{id_}.ndjson"
+        file.write_text(json.dumps(
+            {"source": "t", "id": id_, "type": "page.viewed", "time": time, "subject": "p1", "account": "a1",
+             "data": {"name": "pricing"}}
+        ))  # fmt: skip
+        return file
+
+    now = datetime.now(UTC)
+    assert call("ingest", viewed("1", (now - timedelta(hours=3)).isoformat()), "--playbook", playbook).code == 0
+    assert call("decide", "p1", "--moment", "page.pricing_viewed", "--playbook", playbook).code == 0
+    before = call("features", "parity", "--playbook", playbook, "--json").json
+    assert call("ingest", viewed("2", (now - timedelta(hours=2)).isoformat()), "--playbook", playbook).code == 0
+    after = call("features", "parity", "--playbook", playbook, "--json").json
+    for found in (before, after):
+        assert (found["decisions"], found["different"], found["explained"]) == (1, 0, 0)
+    late = {one["feature"]: one["late"] for one in after["features"] if one["late"]}
+    assert late == {"pricing_views_7d": 1}
+    assert not any(one["late"] for one in before["features"])
 
 
 def test_parity_of_made_up_signals(playbook: Path) -> None:

@@ -157,3 +157,15 @@ def test_says_how_each_feature_is_worked_out(spec: dict[str, Any], form: str) ->
     }  # fmt: skip
     compiled = compile_views([msgspec.convert(document, FeatureView)], FIELDS)
     assert relational_of(compiled, FIELDS).forms == {"f": form}
+
+
+@pytest.mark.parametrize("aggregate", ["count", "streak"])
+def test_rows_of_one_moment_may_know_different_signals(aggregate: str) -> None:
+    document = {
+        "view": "v", "version": 1, "entity": "person", "owner": "o", "purposes": ["p"],
+        "features": [{"id": "f", "from": "a", "aggregate": aggregate, "window": "6h", "hop": "1h"}],
+    }  # fmt: skip
+    compiled = compile_views([msgspec.convert(document, FeatureView)], FIELDS)
+    facts = [Fact(seq, "a", str(seq), START_MS - (2 - seq) * HOUR_MS, "p", None, {}) for seq in (1, 2)]
+    asked = [Asked("p", None, START_MS, known) for known in (2, 0, 1, 2)]
+    assert DuckOffline().values(relational_of(compiled, FIELDS), facts, asked) == {"f": [2, None, 1, 2]}

@@ -168,7 +168,7 @@ class Facts:
         elif spec.aggregate == "mean":
             kept = "double"
         name = self._fresh(f"take_{spec.id}", kept)
-        fills: dict[str, Take] = {signal: (lambda data, take=take: shape(take(data))) for signal, take in takes.items()}
+        fills = {signal: _shaped(take, shape) for signal, take in takes.items()}
         self._columns["take", spec.id, kept] = (name, fills)
         return name
 
@@ -229,6 +229,10 @@ def _reading(get: Take, type_: str) -> Take:
 def _summand(sql: str) -> str:
     limit = f"CAST('{DOUBLE_SUM_MAX!r}' AS DOUBLE)"
     return f"CASE WHEN abs({sql}) <= {limit} THEN {sql} END"
+
+
+def _shaped(take: Take, shape: Callable[[object], object]) -> Take:
+    return lambda data: shape(take(data))
 
 
 def _as_is(value: object) -> object:
