@@ -96,14 +96,14 @@ def compile_release(manifest: bytes, region: str | None = None) -> Release:
     except ContractError as error:
         named = f"{error.contract.signal}@{error.contract.version}"
         raise ReleaseError("schemas", named, error.problem.message) from error
-    views = compile_views(playbook.views, _fields(declared))
+    at_work = playbook.app.region if region is None else region
+    views = compile_views(playbook.views, _fields(declared)).within(at_work)
     hash_ = release_hash(manifest)
     types = {variable.name: variable.type for variable in variables_of(playbook, views)}
     for problem in purpose_problems(playbook, views, types, declared):
         raise ReleaseError(problem.collection, problem.document, problem.message)
     brain = compile_brain(hash_, playbook, parts.cards, views)
     brain = msgspec.structs.replace(brain, contracts=_newest(declared))
-    at_work = playbook.app.region if region is None else region
     if at_work != playbook.app.region:
         brain = msgspec.structs.replace(brain, app=msgspec.structs.replace(playbook.app, region=at_work))
     try:

@@ -141,7 +141,7 @@ def _compare(
     odd: dict[int, list[str]] = {}
     for row, (_, record) in enumerate(work.pairs):
         for name, served in record.seen.features.items():
-            if name not in offline:
+            if name not in offline or name in work.form.views.abroad:
                 continue
             tally = tallies.setdefault(name, _Tally(work.form.forms[name]))
             tally.counts["stale"] += name in record.seen.stale

@@ -238,6 +238,10 @@ def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
         yield from _duration(("freshness",), view.freshness)
     if view.lateness is not None:
         yield from _duration(("lateness",), view.lateness)
+    for index, region in enumerate(view.regions):
+        if region not in playbook.app.every_region:
+            message = f"{quoted(region)} is no region of this playbook: it has {', '.join(playbook.app.every_region)}"
+            yield Found(("regions", index), message, closest(region, playbook.app.every_region))
     seen: set[str] = set()
     for index, feature in enumerate(view.features):
         if feature.id in seen:

@@ -32,19 +32,25 @@ class CompiledViews:
     """The features of one release; immutable, safe to share.
 
     names: every feature in the order of the documents, which is the order of every vector. types: CEL type by
-    name. features: the compiled features by name.
+    name. features: the compiled features by name. abroad: features that may not exist in this region, always missing.
     """
 
-    __slots__ = ("_read", "features", "names", "steps", "types", "views")
+    __slots__ = ("_read", "abroad", "features", "names", "steps", "types", "views")
 
     def __init__(
-        self, views: Sequence[FeatureView], features: Mapping[str, Feature], steps: Steps, read: Reader
+        self,
+        views: Sequence[FeatureView],
+        features: Mapping[str, Feature],
+        steps: Steps,
+        read: Reader,
+        abroad: frozenset[str] = frozenset(),
     ) -> None:
         self.views = tuple(views)
         self.features = features
         self.names: tuple[str, ...] = tuple(features)
         self.types: Mapping[str, str] = {name: feature.type for name, feature in features.items()}
         self.steps = steps
+        self.abroad = abroad
         self._read = read
 
     def fold(
@@ -84,9 +90,19 @@ class CompiledViews:
     def only(self, keys: Collection[str]) -> "CompiledViews":
         """The same views, folding into these cells alone."""
         steps = {about: tuple(step for step in each if step[0] in keys) for about, each in self.steps.items()}
-        return CompiledViews(
-            self.views, self.features, {about: each for about, each in steps.items() if each}, self._read
-        )
+        kept = {about: each for about, each in steps.items() if each}
+        return CompiledViews(self.views, self.features, kept, self._read, self.abroad)
+
+    def within(self, region: str) -> "CompiledViews":
+        """The same views as this region may have them: what is for other regions is neither folded nor read."""
+        elsewhere = {view.view for view in self.views if view.regions and region not in view.regions}
+        if not elsewhere:
+            return self
+        own = {name for name, feature in self.features.items() if feature.view in elsewhere}
+        keys = {key for name in own if (key := self.features[name].key) is not None}
+        abroad = own | {name for name in self.names if own & set(self.lineage(name).features)}
+        found = self.only(self.keys - keys).withholding(keys)
+        return CompiledViews(self.views, self.features, found.steps, found._read, frozenset(abroad))
 
     def withholding(self, keys: Collection[str]) -> "CompiledViews":
         """The same views, for which these cells cannot be read yet: what rests on them is missing, without default."""
@@ -97,7 +113,7 @@ class CompiledViews:
 
         return CompiledViews(
             self.views, self.features, self.steps,
-            lambda person, account, now_ms: read(veiled(person), veiled(account), now_ms),
+            lambda person, account, now_ms: read(veiled(person), veiled(account), now_ms), self.abroad,
         )  # fmt: skip
 
     def prune(self, state: EntityFeatures) -> EntityFeatures:

@@ -91,7 +91,8 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `lateness` is how late a signal may come and still be seen by a read as of an earlier time: windows keep tiles
     enough that every read up to `lateness` before the newest signal finds its window whole. Without it that holds
     for one hop. A signal that comes later still counts wherever its tile is kept; where it is not, a read whose
-    window reaches that far back has no answer, rather than one without the signal.
+    window reaches that far back has no answer, rather than one without the signal. `regions` are those in which the
+    view may exist, all when empty: elsewhere nothing is folded for it, and its features are missing.
     """
 
     view: str
@@ -102,6 +103,7 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     features: tuple[FeatureSpec, ...]
     freshness: str | None = None
     lateness: str | None = None
+    regions: tuple[str, ...] = ()
     tests: tuple[ViewTest, ...] = ()
     description: str | None = None
 
