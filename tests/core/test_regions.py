@@ -92,6 +92,21 @@ def test_regions_are_the_home_region_when_none_are_named(tmp_path: Path) -> None
     assert two.app.every_region == ("us", "eu")
 
 
+def test_a_view_names_regions_that_there_are(tmp_path: Path) -> None:
+    folder = playbook(tmp_path, "region: eu\nregions: [eu, us]\n")
+    views = folder / "features/person.yaml"
+    text = views.read_text()
+    assert text.count("    entity: person\n") == 1
+    views.write_text(text.replace("    entity: person\n", "    entity: person\n    regions: [us, ew]\n"))
+
+    (found,) = examine(folder).problems
+    line = text[: text.index("    entity: person\n")].count("\n") + 2
+
+    assert (found.file, found.line, found.column) == ("features/person.yaml", line, 19)
+    assert "`ew` is no region of this playbook" in str(found)
+    assert "did you mean `eu`" in str(found)
+
+
 def contract() -> SignalContract:
     return SignalContract(signal="usage.recorded", owner="tests", schema={"type": "object"})
 
