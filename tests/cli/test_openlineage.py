@@ -75,6 +75,7 @@ def test_views_and_training_sets_say_what_feeds_them(events: list[dict[str, Any]
     ]  # fmt: skip
 
 
+@pytest.mark.torture
 @pytest.mark.skipif(not SPEC, reason="OPENLINEAGE_SPEC names no checkout of the spec")
 def test_every_event_is_valid_by_the_published_schema(events: list[dict[str, Any]]) -> None:
     documents = [json.loads(path.read_text()) for path in sorted(Path(SPEC).rglob("*.json"))]
