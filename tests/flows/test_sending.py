@@ -81,6 +81,7 @@ def region(tmp_path: Path, mailbox: Mailbox, clock: FrozenClock) -> Iterator[Reg
 def queued(region: Region) -> str:
     answer = region.decide.run(question("ada", "renewal"))
     assert (answer.disposition, answer.channel) == ("offered", "email")
+    assert (answer.delivery, answer.grant) == ("outbox", None)
     assert state(region, answer.decision_id).status == "queued"
     return answer.decision_id
 

@@ -32,7 +32,9 @@ class OfferShown(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to a question. `recorded` is false only for previews. `region` is where it was decided."""
+    """The answer to a question. `recorded` is false only for previews. `region` is where it was decided. With `delivery` `outbox`
+    Opportune sends the offer itself, and there is no grant to present it.
+    """
 
     decision_id: str
     disposition: str
@@ -51,6 +53,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     confidence: float | None = None
     grant: str | None = None
     expires_at: str | None = None
+    delivery: str = "caller"
     model: str | None = None
     degraded: tuple[str, ...] = ()
     obligations: tuple[str, ...] = ()
@@ -66,11 +69,14 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
     shown: OfferShown | None = None
     grant: str | None = None
     expires_at: str | None = None
+    delivery = "caller"
     if result.disposition == "offered" and result.offer is not None and result.channel is not None:
         shown = _shown(brain, record, result.offer, result.channel)
         expires_ms = record.seen.at_ms + brain.grant_ttl_ms[result.channel]
         expires_at = format_time(expires_ms)
-        if sign is not None and not preview:
+        delivery = brain.channels[result.channel].delivery
+        # What Opportune sends itself is nobody else's to present.
+        if sign is not None and not preview and delivery == "caller":
             grant = _grant(record, shown, expires_ms, sign)
     return Answer(
         decision_id=record.id,
@@ -90,6 +96,7 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
         confidence=result.confidence,
         grant=grant,
         expires_at=expires_at,
+        delivery=delivery,
         model=result.model,
         degraded=result.degraded,
         obligations=result.obligations,
