@@ -32,8 +32,9 @@ class OfferShown(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer to a question. `recorded` is false only for previews. `region` is where it was decided. With `delivery` `outbox`
-    Opportune sends the offer itself, and there is no grant to present it.
+    """The answer to a question. `recorded` is false only for previews. `region` is where it was decided.
+
+    With `delivery` `outbox` Opportune sends the offer itself, and there is no grant to present it.
     """
 
     decision_id: str
