@@ -6,9 +6,14 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from opportune.core.signals import format_time
 
 from .called import call
+
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
 
 MOMENT = "renewal.approaching"
 

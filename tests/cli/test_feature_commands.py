@@ -11,6 +11,9 @@ import pytest
 
 from .called import call, change
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 
 def test_features_are_listed_with_their_users_and_how_they_look(company: Path) -> None:
     found = {one["name"]: one for one in call("features", "list", "--playbook", company, "--json").json}

@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from .called import call, change
+
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
 
 
 def test_releases_are_made_promoted_and_rolled_back(playbook: Path) -> None:

@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from random import Random
 
+import pytest
 from benchmarks.identity import recorded
 
 from opportune.core.linking import LinkRecord
 
 from .called import call
+
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
 
 
 def events_of(records: list[LinkRecord]) -> list[dict[str, object]]:

@@ -11,6 +11,9 @@ import pytest
 
 from .called import call, change
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 START = "2026-01-10T00:00:00Z"
 
 

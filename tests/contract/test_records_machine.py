@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from sealed import MemorySeal
 
@@ -10,6 +11,9 @@ from opportune.adapters.memory import MemoryRecords
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.ports import Records
 from opportune.testing.contracts.records_machine import RecordsMachine
+
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
 
 
 class SqliteAgainstMemory(RecordsMachine):

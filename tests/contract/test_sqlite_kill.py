@@ -11,6 +11,9 @@ import pytest
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.system.vault import FileVault
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 WRITER = Path(__file__).with_name("sqlite_writer.py")
 TABLES = {
     "signals": "signals", "quarantined": "quarantine", "people": "people", "accounts": "accounts",

@@ -22,6 +22,9 @@ from opportune.flows.region import Region
 from opportune.verifier import verify_commit, verify_log, verify_proof
 from opportune.wiring import data_folder, open_for_reading, open_region
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 KILLS = int(os.environ.get("OPPORTUNE_KILLS", "20"))
 SEED = int(os.environ.get("OPPORTUNE_KILL_SEED", "2026"))
 IN_APP_DAILY = 3

@@ -25,6 +25,9 @@ from opportune.flows.merges import retold
 from opportune.flows.region import Region
 from opportune.testing.clock import FrozenClock
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 SEEDS = 500
 SEEDS_LONG = 10_000
 

@@ -32,6 +32,9 @@ from opportune.flows.send import Send
 from opportune.ports import Courier, Delivery, Parcel, Transaction
 from opportune.testing.clock import FrozenClock
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 Event = tuple[str, str]
 
 

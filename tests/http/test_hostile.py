@@ -14,6 +14,9 @@ from door import Door, event, question, served
 
 from opportune.doors.http.hot import BODY_BYTES_MAX
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 DOCS = Path(__file__).parents[2] / "docs/http.md"
 HOT = ("/v1/signals", "/v1/decisions", "/v1/decisions/preview", "/v1/outcomes")
 GARBAGE = (

@@ -12,6 +12,9 @@ from opportune.adapters.duckdb import DuckOffline
 from opportune.core.features import CompiledViews, FeatureView, PastSignal, compile_views, read_as_of
 from opportune.core.features.relational import Asked, Fact, relational_of
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000
 TYPES = {"n": "int", "d": "double", "s": "string", "b": "bool", "x": "dyn", "deep.n": "int"}

@@ -13,6 +13,9 @@ from opportune.adapters.files.disk import Disk
 from opportune.core.ledger import Tree, leaf_hash
 from opportune.verifier import verify_log
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 ORIGIN = "audit.example.com/opportune/eu-1/2026"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ALL = [f'{{"id":"{n}"}}'.encode() for n in range(1_000)]

@@ -5,11 +5,15 @@ from __future__ import annotations
 from random import Random
 
 import msgspec
+import pytest
 from benchmarks.identity import recorded
 
 from opportune.adapters.splink import SplinkLinker
 from opportune.core.customers import Identifier, Person
 from opportune.core.linking import LinkRecord, link_record
+
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
 
 
 def test_pairs_are_mostly_true_ordered_and_the_same_every_time() -> None:

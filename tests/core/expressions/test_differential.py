@@ -3,12 +3,16 @@
 import math
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from opportune.core.expressions import EvaluationError, Expression, ExpressionError, Missing, parse
 
 from .reference import FAILED, VARIABLES, answer
+
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
 
 LITERALS_REFUSED = ("finer than a millisecond", "is not a duration", "is not an RFC 3339", "nested at most")
 INT_MAX = 2**63 - 1

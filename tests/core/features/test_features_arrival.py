@@ -20,6 +20,9 @@ from opportune.core.features import (
     read_as_of,
 )
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 START_MS = 1_767_225_600_000

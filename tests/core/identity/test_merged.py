@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from opportune.core.customers import Consent, Contact, Flag, Identifier, Origin, Person, consent_key, consent_status
 from opportune.core.identity import merged, merged_consents, merged_contacts, survivor, unmerged
+
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
 
 TIMES = st.integers(0, 12)
 PURPOSES, CHANNELS, CONTROLLERS = ("marketing", "service", "*"), ("email", "push", "*"), ("", "partner")

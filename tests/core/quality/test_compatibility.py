@@ -15,6 +15,9 @@ from opportune.core.compatibility import changed, compatible
 from opportune.core.contracts import contract_problems
 from opportune.core.signals import SignalContract
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 
 def of(*required: str, **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required)}
