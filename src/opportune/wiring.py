@@ -23,10 +23,11 @@ from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.sqlite.reading import SqliteReading
 from opportune.adapters.system.clock import SystemClock
 from opportune.adapters.system.vault import FileVault
+from opportune.core.features import ReaderSpec
 from opportune.core.models import Scorecard, decode_card
 from opportune.doors.http.keys import Keyring, KeysError, Named, Scopes, named_keys, ring_of
 from opportune.flows.region import Region
-from opportune.ports import StoreBroken
+from opportune.ports import FeatureReader, StoreBroken
 
 DATA_FOLDER = ".opportune"
 API_KEYS = "api_keys.json"
@@ -105,7 +106,24 @@ def region_over(folder: Path, project: str, region: str, records: SqliteRecords,
         warm=freeze,
         scan=FileScanner(lambda: scanned_of(folder), folder / EXPORTS),
         couriers=couriers_of(folder / "secrets"),
+        readers=lambda spec: reader_of(folder.parent.parent, spec),
     )
+
+
+def reader_of(playbook: Path, spec: ReaderSpec) -> FeatureReader:
+    """What reads the features of a view from outside; ValueError when a link leads out of the playbook."""
+    path = playbook / spec.path
+    if not Path(spec.path).is_absolute() and not path.resolve().is_relative_to(playbook.resolve()):
+        raise ValueError(f"`{spec.path}` leads out of the playbook: give an absolute path")
+    if spec.kind == "feast":
+        from opportune.adapters.feast import FeastReader
+
+        return FeastReader(path, spec.entity)
+    from opportune.adapters.sql_features import SqlReader
+
+    assert spec.table is not None
+    assert spec.time is not None
+    return SqlReader(path, spec.table, spec.entity, spec.time)
 
 
 def scanned_of(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +21,13 @@ from opportune.core.catalog import Channel, ContactLimit, Moment, Offer, Price, 
 from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import Question, Who
 from opportune.core.decisions.records import DecisionRecord, decode_record
-from opportune.core.features import FeatureSpec, FeatureView
+from opportune.core.features import FeatureSpec, FeatureView, ReaderSpec
 from opportune.core.models import AdditiveHead, Calibration, FeatureTable, OfferHeads, Scorecard, Training
 from opportune.core.playbook import App, Exploration, Holdout, Playbook
 from opportune.core.policies import Policy
 from opportune.core.signals import Draft, Receipt, SignalContract, format_time
 from opportune.flows.region import Region
-from opportune.ports import Clock, Courier, StoredDecision
+from opportune.ports import Clock, Courier, FeatureReader, StoredDecision
 from opportune.testing.clock import FrozenClock
 
 MINUTE_MS = 60_000
@@ -107,6 +107,7 @@ def region_of(
     folder: Path, book: Playbook | None = None, *, clock: Clock | None = None, kind: str = "memory",
     cards: Sequence[Scorecard] = (), under_way_max: int = 512,
     name: str = "eu", couriers: Mapping[str, Courier] | None = None,
+    readers: Callable[[ReaderSpec], FeatureReader] | None = None,
 ) -> Iterator[Region]:  # fmt: skip
     """A region at work whose live release is `book` with `cards`."""
     vault = FileVault(folder / "keys")
@@ -115,7 +116,7 @@ def region_of(
     region = Region(
         name=name, records=records, ledger=PublishedLedger(folder / "ledger", "tests/eu", key, records),
         vault=vault, clock=clock or FrozenClock(), pulse=MemoryPulse(),
-        under_way_max=under_way_max, couriers=couriers,
+        under_way_max=under_way_max, couriers=couriers, readers=readers,
     )  # fmt: skip
     try:
         if book is not None or records.live() is None:

@@ -88,7 +88,7 @@ def dataset(
 ) -> Dataset:
     """Steps 2 and 3. Raises DatasetError for features that are unknown, not for the purpose, or leak."""
     views = release.views
-    names = wanted.features or views.names
+    names = wanted.features or tuple(name for name in views.names if name not in views.read_outside)
     # 2. check
     if problems := problems_of(views, names, labels, wanted):
         raise DatasetError(problems)
@@ -119,6 +119,8 @@ def problems_of(views: CompiledViews, names: Sequence[str], labels: Sequence[Lab
     unknown = [f"there is no feature `{name}`" for name in names if name not in views.features]
     if unknown:
         return unknown
+    if outside := [name for name in names if name in views.read_outside]:
+        return [f"feature `{name}` is read from outside, and has no past here: leave it out" for name in outside]
     problems = [
         f"feature `{name}` is for {', '.join(views.features[name].purposes)}, not for purpose `{wanted.purpose}`"
         for name in names if wanted.purpose is not None and wanted.purpose not in views.features[name].purposes

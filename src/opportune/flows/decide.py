@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Final
 
 import msgspec
 
@@ -34,16 +35,21 @@ from opportune.core.decisions.records import (
     decode_record,
     encode_record,
 )
-from opportune.core.decisions.snapshot import see
+from opportune.core.decisions.snapshot import NOTHING_READ, see
+from opportune.core.features import Outside
 from opportune.core.ledger import commitment, entry
 from opportune.flows.admission import Gate
 from opportune.flows.identify import customer_by_email, customer_named, lives_on
+from opportune.flows.outside import OutsideReads, lost
 from opportune.ports import Action, Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
 
 FALLBACK_RESERVE_US = 2_000
 """Left of the budget for recording and answering: later than this, no step of the kernel begins."""
 SCORE_RESERVE_US_PER_MS = 100
 """Of each millisecond of the budget, left for choosing: later than this, the owner's priors stand in for the model."""
+
+OUTSIDE_SHARE: Final = 0.5
+"""Up to this part of its budget a decision waits for features that are read from outside."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +62,7 @@ class LiveProbe:
     def __init__(self, clock: Clock, start_us: int, budget_ms: int, admitted: bool) -> None:
         self._tick = clock.tick_us
         self.start_us = start_us
+        self.budget_ms = budget_ms
         self.deadline_us = start_us + budget_ms * 1000 - FALLBACK_RESERVE_US
         self.score_by_us = self.deadline_us - budget_ms * SCORE_RESERVE_US_PER_MS
         self._admitted = admitted
@@ -95,12 +102,15 @@ class RecordedProbe:
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A decision between choosing and recording. `guards` are the versions of what it rested on."""
+    """A decision between choosing and recording. `guards` are the versions of what it rested on, `outside` what was
+    read elsewhere about `read_for`, a person and an account."""
 
     record: DecisionRecord
     encoded: bytes
     salt: bytes
     guards: tuple[int, int]
+    outside: Outside
+    read_for: tuple[str, str | None]
 
 
 class Decide(msgspec.Struct, frozen=True):
@@ -113,22 +123,36 @@ class Decide(msgspec.Struct, frozen=True):
     pulse: Pulse
     brain: Callable[[], Brain]
     brain_of: Callable[[str], Brain]
+    outside: OutsideReads
 
     def submit(self, question: Question, done: Done) -> int:
         """Decides; `done` gets the answer when it is durable; returns the budget in ms. QuestionError (nothing
-        written) and StoreFull are raised at once."""
+        written) and StoreFull are raised at once, or go to `done` where features are read from outside."""
         start_us = self.clock.tick_us()
         brain = self.brain()
         # 1. admit
         moment, channels = check_question(brain, question)
         admitted = self.gate.enter(moment.priority)
         try:
-            self._submit(brain, moment, channels, question, start_us, admitted, done)
+            if admitted and brain.views.outside:
+                self.outside.hand_over(lambda: self._later(brain, moment, channels, question, start_us, done))
+            else:
+                self._submit(brain, moment, channels, question, start_us, admitted, done)
         except BaseException:
             if admitted:
                 self.gate.leave()
             raise
         return question.budget_ms or moment.budget_ms
+
+    def _later(
+        self, brain: Brain, moment: Moment, channels: tuple[str, ...], question: Question, start_us: int, done: Done
+    ) -> None:
+        """A decision that waits for readers, in a thread where it may: what it raises goes to `done` too."""
+        try:
+            self._submit(brain, moment, channels, question, start_us, True, done)
+        except BaseException as error:  # noqa: BLE001 - whoever asked hears of it
+            self.gate.leave()
+            done(error)
 
     def run(self, question: Question) -> Answer:
         """`submit` and wait: for the CLI and tests."""
@@ -159,7 +183,8 @@ class Decide(msgspec.Struct, frozen=True):
         named, person, account = self._who(question)
         asked = _asked(brain, question, moment, channels, named, person)
         probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted=True)
-        made = self._make(brain, asked, person, account, self.clock.new_id(), probe)
+        outside = self._outside(brain, person, account, probe)
+        made = self._make(brain, asked, person, account, self.clock.new_id(), probe, outside)
         return answer_of(brain, made.record, preview=True)
 
     def _submit(
@@ -176,7 +201,8 @@ class Decide(msgspec.Struct, frozen=True):
         asked = _asked(brain, question, moment, channels, named, person)
         probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted)
         decision_id = self.clock.new_id()
-        made = self._make(brain, asked, person, account, decision_id, probe)
+        outside = self._outside(brain, person, account, probe) if admitted else NOTHING_READ
+        made = self._make(brain, asked, person, account, decision_id, probe, outside)
         answer = answer_of(brain, made.record, self.vault.sign)
         submitted_us = self.clock.tick_us()
 
@@ -214,12 +240,22 @@ class Decide(msgspec.Struct, frozen=True):
         account = None if person.account is None else records.account(person.account)
         return named, person, account
 
+    def _outside(self, brain: Brain, person: Person, account: Account | None, probe: LiveProbe) -> Outside:
+        """What is read from elsewhere about them, as far as it comes in time."""
+        if not brain.views.outside:
+            return NOTHING_READ
+        now_us = self.clock.tick_us()
+        left_us = min(probe.start_us + probe.budget_ms * 1000 * OUTSIDE_SHARE, probe.deadline_us) - now_us
+        account_id = None if account is None else account.id
+        return self.outside.read(brain.views.outside, person.id, account_id, self.clock.now_ms(), left_us / 1e6)
+
     def _make(
-        self, brain: Brain, asked: Asked, person: Person, account: Account | None, id_: str, probe: LiveProbe
-    ) -> Made:
+        self, brain: Brain, asked: Asked, person: Person, account: Account | None, id_: str, probe: LiveProbe,
+        outside: Outside = NOTHING_READ,
+    ) -> Made:  # fmt: skip
         # 2. snapshot
         probe.begin("snapshot")
-        seen = see(brain, person, account, asked.channels, self.clock.now_ms(), asked.refused)
+        seen = see(brain, person, account, asked.channels, self.clock.now_ms(), asked.refused, outside)
         # 3. to 6.
         result = self._run(brain, asked, seen, id_, probe)
         probe.begin("record")
@@ -228,7 +264,8 @@ class Decide(msgspec.Struct, frozen=True):
             tuple(probe.faults), tuple(probe.timings_us), result,
         )
         guards = (person.guard, 0 if account is None else account.guard)
-        return Made(record, encode_record(record), self.clock.salt(), guards)
+        read_for = (person.id, None if account is None else account.id)
+        return Made(record, encode_record(record), self.clock.salt(), guards, outside, read_for)
 
     def _run(self, brain: Brain, asked: Asked, seen: Seen, id_: str, probe: LiveProbe) -> Result:
         """Steps 3 to 6. INVARIANT: a failing model gives the owner's priors, any other failure the safe default."""
@@ -267,7 +304,10 @@ class Decide(msgspec.Struct, frozen=True):
             # meanwhile, or is two again.
             asked = msgspec.structs.replace(asked, customer=person.id)
             again = LiveProbe(self.clock, probe.start_us, asked.budget_ms, admitted=not _was_shed(made))
-            made = self._make(brain, asked, person, account, made.record.id, again)
+            # The writer waits for no reader: what was read counts, if it is about the same two.
+            same = made.read_for == (person.id, None if account is None else account.id)
+            outside = made.outside if same else lost(brain.views.outside)
+            made = self._make(brain, asked, person, account, made.record.id, again, outside)
             answer = answer_of(brain, made.record, self.vault.sign)
         self._reserve(tx, brain, made.record, person, account)
         self._write(tx, made)

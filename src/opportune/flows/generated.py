@@ -16,7 +16,7 @@ from opportune.core.features.relational import Asked, Fact, relational_of
 from opportune.core.playbook import Playbook
 from opportune.core.schemas import properties_of
 from opportune.flows.offline import payload_fields
-from opportune.flows.parity import EXAMPLES_MAX, Difference, FeatureParity, Parity, same
+from opportune.flows.parity import EXAMPLES_MAX, OUTSIDE, Difference, FeatureParity, Parity, same
 from opportune.ports import OfflineFeatures
 
 BEGAN_MS: Final = 1_767_225_600_000
@@ -94,7 +94,11 @@ def _compared(
 ) -> Parity:
     features: list[FeatureParity] = []
     examples: list[Difference] = []
+    outside = views.read_outside
     for index, name in enumerate(views.names):
+        if name in outside:
+            features.append(FeatureParity(name, "none", explained={OUTSIDE: len(served)}))
+            continue
         equal = missing = 0
         for row, values in enumerate(served):
             missing += values[index] is None

@@ -24,6 +24,8 @@ from opportune.ports import OfflineFeatures, StoredDecision
 EXAMPLES_MAX: Final = 5
 ON_ITS_WAY_MS: Final = 10_000
 """A signal that came in this short before a decision may not have been durable when the decision looked."""
+OUTSIDE: Final = "read from outside"
+"""Why a value is not compared: the log does not hold what it was made of."""
 TOLERANCE: Final = 1e-9
 
 
@@ -139,8 +141,12 @@ def _compare(
     )
     # 3. compare
     odd: dict[int, list[str]] = {}
+    outside = work.form.views.read_outside
     for row, (_, record) in enumerate(work.pairs):
         for name, served in record.seen.features.items():
+            if name in outside:
+                tallies.setdefault(name, _Tally("none")).reasons[OUTSIDE] += 1
+                continue
             if name not in offline or name in work.form.views.abroad:
                 continue
             tally = tallies.setdefault(name, _Tally(work.form.forms[name]))

@@ -14,6 +14,7 @@ from opportune.core.decisions.kernel import choose, score
 from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, encode_record
 from opportune.core.decisions.shortlist import Shortlist, shortlist
 from opportune.core.decisions.snapshot import see
+from opportune.core.features import ReaderSpec
 from opportune.core.features.coverage import POSITION, decode_coverage
 from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
@@ -26,10 +27,11 @@ from opportune.flows.govern import before_live, make_release, promote, release_f
 from opportune.flows.ingest import Ingest
 from opportune.flows.merges import Merging
 from opportune.flows.outgoing import Outgoing
+from opportune.flows.outside import OutsideReads
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.send import Send
-from opportune.ports import Clock, Courier, Ledger, Pulse, Records, Scanner, Vault
+from opportune.ports import Clock, Courier, FeatureReader, Ledger, Pulse, Records, Scanner, Vault
 
 RELEASES_KEPT_MAX = 8
 
@@ -117,6 +119,7 @@ class Region:
         warm: Callable[[], None] | None = None,
         couriers: Mapping[str, Courier] | None = None,
         scan: Scanner | None = None,
+        readers: Callable[[ReaderSpec], FeatureReader] | None = None,
     ) -> None:
         self.name = name
         self.records = records
@@ -135,8 +138,9 @@ class Region:
         self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)
         self.act = Act(records, vault, clock, self.releases.live)
         self.merging = Merging(records, vault, clock, self.releases.live)
+        self.outside = OutsideReads(readers)
         self.decide = Decide(
-            records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of
+            records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of, self.outside
         )
         self.send = Send(
             records, vault, clock, self.releases.live, self.releases.brain_of, self.act, self.outgoing, couriers or {}
@@ -155,6 +159,7 @@ class Region:
         record = DecisionRecord(RECORD_VERSION, id_, brain.release, self.name, asked, seen, (), (), result)
         encode_record(record)
         answer_of(brain, record, self.vault.sign)
+        self.outside.prepare(brain.views.outside)
         if self.warm is not None:
             self.warm()
 
@@ -199,6 +204,7 @@ class Region:
 
     def close(self) -> None:
         """Publishes what is recorded and lets go of the stores."""
+        self.outside.close()
         try:
             self.refusals.flush(final=True)
             self.ledger.publish()

@@ -218,3 +218,15 @@ class OfflineFeatures(Protocol):
         """A Parquet file of (name, type, values), readable by its owner alone, with texts in its metadata.
 
         Types are bool, int, double and string."""
+
+
+class FeatureReader(Protocol):
+    """Reads features that somebody else works out and keeps, for one decision at a time; threads share a reader."""
+
+    def read(
+        self, entity: str, id_: str, names: Sequence[str], now_ms: int, left_s: float
+    ) -> Mapping[str, tuple[Any, int | None]]:
+        """Name -> (value or None, event time in ms or None where it is not kept), as of `now_ms`; empty when nothing
+        is kept about this person or account.
+
+        Nobody waits longer than `left_s` seconds: give up then. Raises whatever went wrong."""

@@ -115,6 +115,8 @@ def how_made(spec: FeatureSpec | None, feature: Feature) -> str:
     """What a feature is made of, as one line: `sum of data.count from usage.recorded where …, in the last 7d by 1d`."""
     if spec is None:
         return f"read from {', '.join(feature.signals) or feature.view}"
+    if spec.column is not None:
+        return f"read: {spec.column}"
     if spec.derive is not None:
         return f"derived: {spec.derive}"
     text = str(spec.aggregate)

@@ -139,8 +139,13 @@ def _purposes(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
 def _leaks(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
     """Models that would learn from features which can know their label."""
     views = compile_views(loaded.playbook.views, _fields(with_builtins(loaded.playbook.contracts)))
+    outside = views.read_outside
     for model in loaded.playbook.models:
         known = [name for name in model.features if name in views.features]
+        for name in known:
+            if name in outside:
+                message = f"`{name}` is read from outside, and has no past here to learn from: leave it out"
+                yield _at(loaded.marks, "models", model.model, message, "features", name)
         for leak in leaks_of(views, known, (model.converted,)):
             yield _at(loaded.marks, "models", model.model, str(leak), "features")
 

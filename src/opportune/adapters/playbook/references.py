@@ -14,6 +14,7 @@ from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
 from opportune.core.contracts import contract_problems
 from opportune.core.durations import parse_duration_ms
 from opportune.core.features import FeatureView
+from opportune.core.features.outside import reader_problems
 from opportune.core.payloads import payload_errors
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
@@ -242,6 +243,8 @@ def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
         if region not in playbook.app.every_region:
             message = f"{quoted(region)} is no region of this playbook: it has {', '.join(playbook.app.every_region)}"
             yield Found(("regions", index), message, closest(region, playbook.app.every_region))
+    for field, message in reader_problems(view):
+        yield Found(field, message)
     seen: set[str] = set()
     for index, feature in enumerate(view.features):
         if feature.id in seen:

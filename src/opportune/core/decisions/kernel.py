@@ -52,12 +52,13 @@ def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) 
         return Result("shed", "OVERLOAD")
     held = in_holdout(brain.app.holdout.salt, seen.unit, brain.app.holdout.share)
     # 4. shortlist
+    unread = tuple(f"{view}.{what}" for view, what in seen.unread)
     if (fault := probe.before("shortlist")) is not None:
-        return _fallback(fault, held)
+        return _fallback(fault, held, unread)
     listed = shortlist(brain, asked, seen)
     # 5. score
     fault = probe.before("score")
-    degraded = (f"score.{fault}",) if fault is not None else ()
+    degraded = (*unread, f"score.{fault}") if fault is not None else unread
     estimate = _scored_or_failed(brain, seen, usable=fault is None) if listed.left else UNSCORED
     # 6. choose
     if (fault := probe.before("choose")) is not None:

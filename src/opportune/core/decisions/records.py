@@ -59,6 +59,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     map `purpose/channel` to what held at `at_ms`; `contacts` are (scope, offer, channel, age_ms) of every contact
     that counts, scope `person` or `account`; `local_minute` is the minute of the customer's local day. `flags` are
     (scope, quality rule, signal type, age_ms of the newest, how many) of signals that were accepted with a flaw.
+    `unread` are views that are read from outside and gave nothing: (view, `late` or `failed`).
     """
 
     at_ms: int
@@ -72,6 +73,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     stale: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     flags: tuple[tuple[str, str, str, int, int], ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
 
 
 class Scored(msgspec.Struct, frozen=True, array_like=True):

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from opportune.core.contacts import counting
 from opportune.core.customers import Account, ConsentStatus, Person, consent_key, consent_parts, consent_status
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Seen
+from opportune.core.features import Outside
+from opportune.core.features.reader import NOTHING_OUTSIDE
+
+NOTHING_READ: Final = Outside()
 
 
 def see(
@@ -20,14 +25,17 @@ def see(
     channels: Sequence[str],
     now_ms: int,
     refused: Collection[str] = (),
+    outside: Outside = NOTHING_READ,
 ) -> Seen:
     """Features with their ages, consent, contacts and local time; nothing is looked up after this.
 
     `refused` are purposes that whoever asks refuses for this one decision, whatever was said before.
+    `outside` is what was read from elsewhere just before.
     """
     vector = brain.views.read(
-        person.features, None if account is None else account.features, now_ms
-    )
+        person.features, None if account is None else account.features, now_ms,
+        NOTHING_OUTSIDE if outside is NOTHING_READ else outside.aged(now_ms),
+    )  # fmt: skip
     names = brain.views.names
     consents: dict[str, ConsentStatus] = {
         consent_key(purpose, channel): consent_status(person.consents, purpose, channel, now_ms)
@@ -48,6 +56,7 @@ def see(
         stale=vector.stale,
         missing=vector.missing,
         flags=_flags(person, account, now_ms) if person.flags or (account is not None and account.flags) else (),
+        unread=outside.unread,
     )
 
 

@@ -1,7 +1,8 @@
 """Feature views: declared once, versioned, folded per signal, read as of any time."""
 
 from opportune.core.features.compiled import CompiledViews, Lineage, check_views, compile_views, joint_fold
-from opportune.core.features.documents import FeatureError, FeatureSpec, FeatureView, ViewTest
+from opportune.core.features.documents import FeatureError, FeatureSpec, FeatureView, ReaderSpec, ViewTest
+from opportune.core.features.outside import Outside, OutsideView
 from opportune.core.features.plans import Feature
 from opportune.core.features.reader import FeatureVector
 from opportune.core.features.replay import PastSignal, ViewTestFailure, read_as_of, run_view_tests
@@ -17,7 +18,10 @@ __all__ = [
     "FeatureVector",
     "FeatureView",
     "Lineage",
+    "Outside",
+    "OutsideView",
     "PastSignal",
+    "ReaderSpec",
     "ViewTest",
     "ViewTestFailure",
     "check_views",

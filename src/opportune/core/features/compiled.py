@@ -8,8 +8,9 @@ import msgspec
 from opportune.core.expressions import Expression, ExpressionError, parse
 from opportune.core.features.cells import TIME_MS_MAX, UNREADABLE_CELL, Fold
 from opportune.core.features.documents import FeatureError, FeatureView
+from opportune.core.features.outside import OutsideView, outside_views, reader_problems
 from opportune.core.features.plans import VIEW_NAME, Feature, Plan, Planner
-from opportune.core.features.reader import FeatureVector, Reader, build_reader
+from opportune.core.features.reader import NOTHING_OUTSIDE, FeatureVector, OutsideValues, Reader, build_reader
 from opportune.core.features.state import UNREAD, EntityFeatures
 from opportune.core.features.takes import Data, Take
 
@@ -33,9 +34,10 @@ class CompiledViews:
 
     names: every feature in the order of the documents, which is the order of every vector. types: CEL type by
     name. features: the compiled features by name. abroad: features that may not exist in this region, always missing.
+    outside: the views whose values are read from elsewhere before a decision, in this region.
     """
 
-    __slots__ = ("_read", "abroad", "features", "names", "steps", "types", "views")
+    __slots__ = ("_read", "abroad", "features", "names", "outside", "steps", "types", "views")
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class CompiledViews:
         self.types: Mapping[str, str] = {name: feature.type for name, feature in features.items()}
         self.steps = steps
         self.abroad = abroad
+        self.outside: tuple[OutsideView, ...] = outside_views(views, abroad)
         self._read = read
 
     def fold(
@@ -62,13 +65,30 @@ class CompiledViews:
         """
         return fold_steps(self.steps.get((entity, type_)), state, signal_id, at_ms, data)
 
-    def read(self, person: EntityFeatures | None, account: EntityFeatures | None, now_ms: int) -> FeatureVector:
-        """All features as of `now_ms`. None: nothing folded yet, defaults apply; UNREAD: nothing can be said."""
+    def read(
+        self,
+        person: EntityFeatures | None,
+        account: EntityFeatures | None,
+        now_ms: int,
+        outside: OutsideValues = NOTHING_OUTSIDE,
+    ) -> FeatureVector:
+        """All features as of `now_ms`. None: nothing folded yet, defaults apply; UNREAD: nothing can be said.
+
+        `outside` are the values that were read from elsewhere; those that are not in it are missing, whatever the
+        default.
+        """
         return self._read(
             _nothing if person is None else person.cells.get,
             _nothing if account is None else account.cells.get,
             now_ms,
+            outside,
         )
+
+    @property
+    def read_outside(self) -> frozenset[str]:
+        """The features read from elsewhere, and all that are derived from them: the log cannot give them again."""
+        own = {name for name, feature in self.features.items() if feature.column is not None}
+        return frozenset(own | {name for name in self.names if own.intersection(self.lineage(name).features)})
 
     def lineage(self, name: str) -> Lineage:
         """Signals and features that `name` rests on; raises KeyError for an unknown feature."""
@@ -113,7 +133,8 @@ class CompiledViews:
 
         return CompiledViews(
             self.views, self.features, self.steps,
-            lambda person, account, now_ms: read(veiled(person), veiled(account), now_ms), self.abroad,
+            lambda person, account, now_ms, outside: read(veiled(person), veiled(account), now_ms, outside),
+            self.abroad,
         )  # fmt: skip
 
     def prune(self, state: EntityFeatures) -> EntityFeatures:
@@ -228,6 +249,7 @@ def _view_errors(view: FeatureView, seen: set[tuple[str, int]]) -> list[FeatureE
         found.append(FeatureError(view.view, None, "view", message))
     if not view.purposes:
         found.append(FeatureError(view.view, None, "purposes", "say at least one purpose, such as `marketing`"))
+    found += [FeatureError(view.view, None, ".".join(path), message) for path, message in reader_problems(view)]
     known = {spec.id for spec in view.features}
     if not known:
         found.append(FeatureError(view.view, None, "features", "a view has at least one feature"))

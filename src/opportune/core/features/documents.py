@@ -30,6 +30,21 @@ class FeatureError(ValueError):
         self.message = message
 
 
+class ReaderSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the features of a view are kept by somebody else, who works them out.
+
+    `sql`: `path` is a SQLite or DuckDB file, `table` a table or view in it, `entity` its column of ids and `time` that
+    of event times. `feast`: `path` is a Feast repository, `entity` the join key. A path that is not absolute begins
+    at the playbook's folder and stays in it.
+    """
+
+    kind: Literal["sql", "feast"]
+    path: str
+    entity: str
+    table: str | None = None
+    time: str | None = None
+
+
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One feature: an aggregate over signals (`from`), or a value derived from other features (`derive`).
 
@@ -41,6 +56,8 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     without `over` it divides by the number of signals. `slope` is the trend, per day, of the sums of its hops
     (`of: sum`, counts when there is no `value`) or of their means (`of: mean`). `approximate` lets `distinct`
     count more than `distinct_max` different values.
+
+    `column` is what the feature is called by the `reader` of its view (for Feast: `feature view:feature`).
     """
 
     id: str
@@ -58,6 +75,7 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     of: Literal["sum", "mean"] | None = None
     distinct_max: int | None = None
     approximate: bool | None = None
+    column: str | None = None
     description: str | None = None
 
     @property
@@ -92,7 +110,8 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     enough that every read up to `lateness` before the newest signal finds its window whole. Without it that holds
     for one hop. A signal that comes later still counts wherever its tile is kept; where it is not, a read whose
     window reaches that far back has no answer, rather than one without the signal. `regions` are those in which the
-    view may exist, all when empty: elsewhere nothing is folded for it, and its features are missing.
+    view may exist, all when empty: elsewhere nothing is folded for it, and its features are missing. With a
+    `reader` nothing is folded at all: the values are read from where somebody else keeps them.
     """
 
     view: str
@@ -105,6 +124,7 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lateness: str | None = None
     regions: tuple[str, ...] = ()
     tests: tuple[ViewTest, ...] = ()
+    reader: ReaderSpec | None = None
     description: str | None = None
 
 

@@ -54,6 +54,8 @@ VALUELESS: Final = ("count", "time_since", "streak")
 VALUE_OR_NOT: Final = ("slope",)
 ONLY_OF: Final = {"distinct_max": "distinct", "approximate": "distinct", "over": "ratio", "of": "slope"}
 """Fields that belong to one aggregate."""
+FOLDING: Final = ("where", "value", "over", "aggregate", "window", "hop", "unit", *ONLY_OF)
+"""Fields that say how signals are folded, beside `from`."""
 SignalFields = Mapping[str, Mapping[str, str]]
 UNITS_MS: Final = {"h": HOUR_MS, "d": DAY_MS}
 
@@ -63,7 +65,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
 
     `index` is its place in every vector. `key` names its cell in a state, None when it is derived; `signals`
     are the signal types it folds, `inputs` the features its expression reads (each direct only), `fields` the
-    (signal type, field of its data) that are read; a field is empty where a signal is only counted.
+    (signal type, field of its data) that are read; a field is empty where a signal is only counted. `column` is what
+    the view's reader calls it, when it is read from outside: it has neither a cell nor inputs then.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
+    column: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +112,10 @@ class Planner:
             raise self.error("id", f"`{spec.id}` cannot name a feature: use lower case, digits and _, no CEL word")
         if spec.derive is not None:
             return self.derived()
+        if self.view.reader is not None:
+            return self.outside()
+        if spec.column is not None:
+            raise self.error("column", "a `column` belongs to a view with a `reader`: remove it")
         aggregate = self.aggregate()
         type_ = self.type(aggregate)
         window = self.window(aggregate)
@@ -118,9 +126,24 @@ class Planner:
         key = self.key(type_, window, kinds)
         return Plan(feature=self.feature(type_, key), spec=spec, fold=fold, read=read, takes=takes)
 
+    def outside(self) -> Plan:
+        """Read from where somebody else keeps it."""
+        spec = self.spec
+        for field in FOLDING:
+            if getattr(spec, field) is not None:
+                raise self.error(field, f"the view has a `reader`, so nothing is folded: remove `{field}`")
+        if spec.sources is not None:
+            raise self.error("from", "the view has a `reader`, so nothing is folded: remove `from`")
+        if not spec.column:
+            raise self.error("column", "name the `column` to read, or say what to `derive`")
+        if spec.type is None:
+            raise self.error("type", "a feature that is read says its `type`: bool, int, double or string")
+        feature = msgspec.structs.replace(self.feature(spec.type, None), column=spec.column)
+        return Plan(feature=feature, spec=spec)
+
     def derived(self) -> Plan:
         spec = self.spec
-        for field in ("where", "value", "over", "aggregate", "window", "hop", "unit", *ONLY_OF):
+        for field in (*FOLDING, "column"):
             if getattr(spec, field) is not None:
                 raise self.error(field, f"a derived feature has no `{field}`: remove it or remove `derive`")
         if spec.sources is not None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -10,7 +10,12 @@ from opportune.core.expressions import EvaluationError, Expression, Missing
 from opportune.core.features.plans import Plan
 
 Getter = Callable[[str], bytes | None]
-Reader = Callable[[Getter, Getter, int], "FeatureVector"]
+OutsideValues = Mapping[str, tuple[Any, int | None]]
+"""What was read from outside: feature -> (value, age in ms); a feature that is not in it did not arrive."""
+Reader = Callable[[Getter, Getter, int, OutsideValues], "FeatureVector"]
+
+NOTHING_OUTSIDE: Final[OutsideValues] = {}
+_DID_NOT_ARRIVE: Final = (None, -1)
 
 _MAY_SKIP_A_NAME = re.compile(r"&&|\|\||\?|\bhas\b|\ball\b|\bexists|\bfilter\b|\bmap\b")
 
@@ -35,10 +40,12 @@ def build_reader(plans: Sequence[Plan], derived: Sequence[tuple[Plan, Expression
     indexes = {plan.feature.name: plan.feature.index for plan in plans}
     finish = _finisher(plans, derived, indexes)
     scope: dict[str, Any] = {"missed": (Missing, EvaluationError), "finish": finish}
-    lines = ["def read(person, account, now):", " unknown = []"]
+    lines = ["def read(person, account, now, outside):", " unknown = []"]
     for plan in plans:
         if plan.feature.key is not None:
             lines += _folded_lines(plan, scope)
+        elif plan.feature.column is not None:
+            lines += _outside_lines(plan, scope)
     for plan, expression in derived:
         lines += _derived_lines(plan, expression, indexes, scope)
     lines.append(" stale = []")
@@ -66,6 +73,17 @@ def _folded_lines(plan: Plan, scope: dict[str, Any]) -> list[str]:
         f"  if v{index} is None:",
         f"   if a{index} < 0: a{index} = None; unknown.append({index})",
         f"   else: v{index} = d{index}",
+    ]
+
+
+def _outside_lines(plan: Plan, scope: dict[str, Any]) -> list[str]:
+    index = plan.feature.index
+    scope[f"k{index}"], scope[f"d{index}"], scope["lost"] = plan.feature.name, plan.feature.default, _DID_NOT_ARRIVE
+    return [
+        f" v{index}, a{index} = outside.get(k{index}, lost)",
+        f" if v{index} is None:",
+        f"  if a{index} is not None and a{index} < 0: a{index} = None; unknown.append({index})",
+        f"  else: v{index} = d{index}",
     ]
 
 

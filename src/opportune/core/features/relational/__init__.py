@@ -112,7 +112,8 @@ def relational_of(
     `signal_fields` are those the views were compiled with.
     """
     specs = {spec.id: (view, spec) for view in views.views for spec in view.features}
-    wanted = _needed(views, views.names if only is None else only)
+    outside = views.read_outside
+    wanted = [name for name in _needed(views, views.names if only is None else only) if name not in outside]
     facts = Facts(signal_fields)
     folded: list[Folded] = []
     forms: dict[str, Form] = {}
