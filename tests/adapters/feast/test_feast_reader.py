@@ -41,6 +41,7 @@ print(json.dumps([reader.read("account", one, ["stats:ltv", "stats:segment"], 0,
 """
 
 
+@pytest.mark.torture
 @pytest.mark.skipif(not PYTHON, reason="OPPORTUNE_FEAST_PYTHON names no interpreter with Feast")
 def test_values_and_their_times_of_a_real_repository(tmp_path: Path) -> None:
     paths = json.dumps([str(SOURCE), *(one for one in sys.path if one.endswith("site-packages"))])
