@@ -8,9 +8,11 @@ from email.message import EmailMessage
 from pathlib import Path
 from socket import socket
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from aiosmtpd.controller import Controller
+from msgspec.structs import replace
 from small import DAY_MS, question, region_of
 from test_withdrawal_race import sending_playbook
 
@@ -18,7 +20,9 @@ from opportune.adapters.smtp import SmtpCourier, SmtpError, couriers_of
 from opportune.core.outcomes import OutcomePost
 from opportune.core.signals import Draft
 from opportune.doors.http.preferences.links import Link, opened
+from opportune.flows.act import Act
 from opportune.flows.region import Region
+from opportune.flows.send import Send
 from opportune.ports import Action, Parcel
 from opportune.testing.clock import FrozenClock
 
@@ -192,6 +196,45 @@ def test_a_worker_that_died_leaves_an_action_nobody_sends_again(
     clock.at_ms += 180_000
     region.send.step()
     assert (state(region, id_).status, mailbox.mail) == ("unknown", [])
+
+
+def test_what_left_is_not_sent_again_when_it_cannot_be_recorded(
+    region: Region, mailbox: Mailbox, clock: FrozenClock
+) -> None:
+    id_ = queued(region)
+
+    def broken(*_: object) -> None:
+        raise ValueError("no outcome today")
+
+    with patch.object(Act, "take", broken):
+        region.send.step()
+    assert (state(region, id_).status, len(mailbox.mail)) == ("unknown", 1)
+    clock.at_ms += 600_000
+    assert region.send.step() == 0
+    assert len(mailbox.mail) == 1
+
+
+def test_an_action_nothing_can_be_made_of_ends_and_does_not_come_back(region: Region, mailbox: Mailbox) -> None:
+    id_ = queued(region)
+
+    def broken(*_: object) -> str:
+        raise ValueError("cannot be read")
+
+    with patch.object(Send, "_refusal", broken):
+        assert region.send.step() == 1
+        assert region.send.step() == 0
+    assert (state(region, id_).status, state(region, id_).detail, contact(region)) == (
+        "cancelled", "ValueError", "released",
+    )  # fmt: skip
+    assert mailbox.mail == []
+
+
+def test_a_channel_without_a_courier_gives_the_attention_back(region: Region) -> None:
+    id_ = queued(region)
+    replace(region.send, couriers={}).step()
+    assert (state(region, id_).status, state(region, id_).detail, contact(region)) == (
+        "cancelled", "no courier", "released",
+    )  # fmt: skip
 
 
 def test_a_server_that_is_not_there_is_no_loss() -> None:

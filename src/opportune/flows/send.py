@@ -61,31 +61,53 @@ class Send(msgspec.Struct, frozen=True):
     couriers: Mapping[str, Courier]
 
     def step(self, most: int = 20) -> int:
-        """Takes up to `most` actions that are due; how many it took. Raises StoreBroken and StoreFull."""
+        """Takes up to `most` actions that are due; how many it took. Raises StoreBroken and StoreFull: what was under
+        way then is `sending` in the record, and `unknown` once its lease has run out."""
         now_ms = self.clock.now_ms()
         due = self.records.actions(DUE, now_ms, most)
         for action in due:
-            try:
-                self._send(action.id)
-            except (StoreBroken, StoreFull):
-                raise
-            except Exception as error:  # noqa: BLE001 - one bad action must not stop the others
-                _log.error("action %s could not be handled: %s", action.id, type(error).__name__)
-                self._finish(action.id, Delivery("failed", type(error).__name__))
+            self._send(action.id)
         return len(due)
 
     def _send(self, id_: str) -> None:
         # 1. claim
+        try:
+            ready = self._prepared(id_)
+        except (StoreBroken, StoreFull):
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad action must not stop the others, nor come back for ever
+            failed = type(error).__name__
+            _log.error("action %s could not be prepared: %s", id_, failed)
+            self.records.run(lambda tx: self._give_up(tx, id_, failed))
+            return
+        if ready is None:
+            return
+        delivery = self._hand_over(*ready)
+        # 4. record
+        try:
+            self._finish(id_, delivery)
+        except (StoreBroken, StoreFull):
+            raise
+        except Exception as error:  # noqa: BLE001 - INVARIANT: what may have left is never tried again
+            _log.error("what became of action %s could not be recorded: %s", id_, type(error).__name__)
+            self._finish(id_, Delivery("unknown", f"{delivery.status}, then {type(error).__name__}"))
+
+    def _prepared(self, id_: str) -> tuple[Action, DecisionRecord, Courier, Parcel] | None:
+        """Everything the courier needs; None when the action is not to be sent (any more, or by anybody here)."""
         action = self.records.run(lambda tx: self._claim(tx, id_))
         if action is None:
-            return
-        record = self._record_of(action)
+            return None
+        stored = self.records.decision(id_)
+        record = None if stored is None else decode_record(stored.record)
         courier = self.couriers.get(action.channel)
         to = None if courier is None else self._address(action, courier)
         if record is None or courier is None or to is None:
             missing = "the decision is gone" if record is None else "no courier" if courier is None else "no address"
             self._finish(id_, Delivery("refused", missing))
-            return
+            return None
+        return action, record, courier, self._parcel(action, record, to)
+
+    def _hand_over(self, action: Action, record: DecisionRecord, courier: Courier, parcel: Parcel) -> Delivery:
         began: list[str] = []
 
         def may_go() -> bool:
@@ -100,15 +122,13 @@ class Send(msgspec.Struct, frozen=True):
 
         # 3. hand over
         try:
-            delivery = courier.deliver(self._parcel(action, record, to), may_go)
+            return courier.deliver(parcel, may_go)
         except Exception as error:  # noqa: BLE001 - past `may_go` nobody knows whether it left
             _log.error("the courier of %s failed with %s", action.channel, type(error).__name__)
-            delivery = Delivery("unknown" if began else "failed", type(error).__name__)
+            return Delivery("unknown" if began else "failed", type(error).__name__)
         finally:
             if began:
                 self.outgoing.end(began[0])
-        # 4. record
-        self._finish(id_, delivery)
 
     def _claim(self, tx: Transaction, id_: str) -> Action | None:
         action, now_ms = tx.action(id_), self.clock.now_ms()
@@ -166,9 +186,11 @@ class Send(msgspec.Struct, frozen=True):
             return None
         return next((stage for stage, _, mask in found.stages if mask >> place & 1), "not_allowed")
 
-    def _record_of(self, action: Action) -> DecisionRecord | None:
-        stored = self.records.decision(action.id)
-        return None if stored is None else decode_record(stored.record)
+    def _give_up(self, tx: Transaction, id_: str, detail: str) -> None:
+        """Ends an action that nothing can be made of; nothing of it has left."""
+        action = tx.action(id_)
+        if action is not None and action.status in DUE:
+            self._close(tx, action, "cancelled", detail)
 
     def _address(self, action: Action, courier: Courier) -> str | None:
         person = lives_on(self.records.person, action.customer)

@@ -1,26 +1,22 @@
-"""The HTTP server of one region in a thread of its own, and the publisher of its ledger; both end cleanly."""
+"""The HTTP server of one region in a thread of its own, with the chores around it; all end cleanly."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
-from threading import Event, Thread
+from threading import Thread
 from time import monotonic, sleep
 from types import TracebackType
 
 import uvicorn
 
-from opportune.core.ledger import LedgerError
-from opportune.doors.cli.keeper import Keeper
+from opportune.doors.cli.chores import chores
 from opportune.doors.cli.logs import reticent_logs
 from opportune.doors.cli.output import Refusal
-from opportune.doors.cli.sender import Sender
 from opportune.doors.console import ConsoleDeps, Sessions, console_handlers
 from opportune.doors.http.app import build_app
 from opportune.doors.http.keys import Keyring
 from opportune.flows.region import Region
 
-PUBLISH_EVERY_S = 1.0
 START_WAIT_MAX_S = 15.0
 STOP_WAIT_MAX_S = 3
 KEEP_ALIVE_S = 30
@@ -36,13 +32,11 @@ class Server:
         self._listener = listener
         self.host, self.port = listener.getsockname()[:2]
         self._sessions = Sessions(region.clock)
-        self._publisher = Publisher(region)
-        self._keeper = Keeper(region)
-        self._sender = Sender(region)
+        self._chores = chores(region)
         deps = ConsoleDeps(
             records=region.records, ledger=region.ledger, pulse=region.pulse, clock=region.clock,
             brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions, region=region,
-            degraded=lambda: (*self._publisher.degraded(), *self._sender.degraded(), *self._keeper.degraded()),
+            degraded=lambda: [one for chore in self._chores for one in chore.degraded()],
             stopping=lambda: self._server.should_exit,
         )  # fmt: skip
         config = uvicorn.Config(
@@ -73,9 +67,8 @@ class Server:
             if not self._thread.is_alive() or monotonic() - since > START_WAIT_MAX_S:
                 raise Refusal(f"the server did not start on {self.url}: look at the messages above")
             sleep(0.005)
-        self._publisher.start()
-        self._keeper.start()
-        self._sender.start()
+        for chore in self._chores:
+            chore.start()
         return self
 
     def __exit__(
@@ -83,41 +76,9 @@ class Server:
     ) -> None:
         self._server.should_exit = True
         self._thread.join(STOP_WAIT_MAX_S + 5)
-        self._sender.stop()
-        self._keeper.stop()
-        self._publisher.stop()
+        for chore in self._chores:
+            chore.stop()
         self._listener.close()
-
-
-class Publisher:
-    """Publishes the ledger every second; a failure is shown as degraded and tried again."""
-
-    def __init__(self, region: Region) -> None:
-        self._region = region
-        self._stop = Event()
-        self._trouble: str | None = None
-        self._thread = Thread(target=self._run, name="publisher", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def degraded(self) -> Sequence[tuple[str, str]]:
-        """(component, what is wrong), for the console."""
-        return () if self._trouble is None else (("ledger", self._trouble),)
-
-    def _run(self) -> None:
-        while not self._stop.wait(PUBLISH_EVERY_S):
-            try:
-                self._region.refusals.flush()
-                self._region.ledger.publish()
-                self._trouble = None
-            except (LedgerError, OSError) as error:
-                self._trouble = f"not published since: {error}"
 
 
 def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:
