@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -263,7 +262,9 @@ def _modes(place: Place) -> list[Vital]:
     ]
     if not keys:
         return [Vital("keys", "note", "none yet", "they are made on first use")]
-    open_ones = [path for path in keys if os.name == "posix" and path.stat().st_mode & 0o077]
+    from opportune.private_files import is_private
+
+    open_ones = [path for path in keys if not is_private(path)]
     if open_ones:
         names = " ".join(str(path) for path in open_ones)
         return [Vital("keys", "bad", f"{len(open_ones)} can be read by others", f"run chmod 600 {names}")]

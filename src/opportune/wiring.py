@@ -6,14 +6,12 @@ import contextlib
 import fcntl
 import gc
 import json
-import os
 import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from opportune.adapters.files.keys import load_or_create_key
-from opportune.adapters.files.private import write_private
 from opportune.adapters.files.published import PublishedLedger
 from opportune.adapters.files.scan import FileScanner
 from opportune.adapters.files.shelf import FileShelf
@@ -28,6 +26,7 @@ from opportune.core.models import Scorecard, decode_card
 from opportune.doors.http.keys import Keyring, KeysError, Named, Scopes, named_keys, ring_of
 from opportune.flows.region import Region
 from opportune.ports import FeatureReader, StoreBroken
+from opportune.private_files import make_private, write_private
 
 DATA_FOLDER = ".opportune"
 API_KEYS = "api_keys.json"
@@ -158,9 +157,7 @@ def keyring(
     if not path.exists():
         made = {"api_key": new_key("opp", region, 24), "write_key": new_key("wk", region, 18)}
         data.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            json.dump(made, file, indent=1)
+        make_private(path, json.dumps(made, indent=1).encode())
     keys = [*keys_of(data), *(Named("key", key, scopes) for key, scopes in (extra or {}).items())]
     return ring_of(keys), {one.name: one.key for one in keys}
 
@@ -185,7 +182,7 @@ def add_key(data: Path, name: str, scopes: Scopes, region: str | None = None) ->
     if name in kept:
         raise KeysError(f"there is a key called `{name}` already: revoke it first, or choose another name")
     kept[name] = {"key": new_key("opp", region, 24), "scopes": sorted(scopes)}
-    write_private(data / API_KEYS, json.dumps(kept, indent=1))
+    write_private(data / API_KEYS, json.dumps(kept, indent=1).encode())
     return str(kept[name]["key"])
 
 
@@ -196,7 +193,7 @@ def revoke_key(data: Path, name: str, region: str | None = None) -> None:
     if name not in kept:
         raise KeysError(f"no key is called `{name}`: there are {', '.join(sorted(kept)) or 'none'}")
     del kept[name]
-    write_private(data / API_KEYS, json.dumps(kept, indent=1))
+    write_private(data / API_KEYS, json.dumps(kept, indent=1).encode())
 
 
 def freeze() -> None:

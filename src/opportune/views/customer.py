@@ -179,7 +179,7 @@ def customer_view(
         features=features,
         missing=vector.missing,
         stale=vector.stale,
-        consents=consents_now(person, release.brain, now_ms),
+        consents=consent_rows(person, release.brain, now_ms),
         contacts=tuple(sorted(person.contacts, key=lambda one: one.at_ms, reverse=True)[:DECISIONS]),
         limits=attention(release.brain, person, account, now_ms),
         decisions=_decisions(records, pulse, release.brain, ids),
@@ -253,7 +253,7 @@ _Words = tuple[
 """Said, since, source, basis, expiry, evidence, notice."""
 
 
-def consents_now(person: Person, brain: Brain, now_ms: int) -> tuple[ConsentNow, ...]:
+def consent_rows(person: Person, brain: Brain, now_ms: int) -> tuple[ConsentNow, ...]:
     """What holds for every purpose and channel of the playbook, and for all else that was ever said."""
     channels = tuple(brain.channels)
     found = []

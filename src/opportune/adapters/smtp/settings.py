@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from opportune.adapters.smtp.courier import SmtpCourier, SmtpError
+from opportune.private_files import is_private
 
 ENDING: Final = ".smtp.yaml"
 
@@ -28,7 +28,7 @@ def couriers_of(folder: Path) -> dict[str, SmtpCourier]:
     """Channel -> courier for every settings file; SmtpError names the file and the field, never a value."""
     found: dict[str, SmtpCourier] = {}
     for path in sorted(folder.glob(f"*{ENDING}")) if folder.is_dir() else ():
-        if os.name == "posix" and path.stat().st_mode & 0o077:
+        if not is_private(path):
             raise SmtpError(f"`{path}` can be read by others: run chmod 600 on it")
         try:
             settings = msgspec.convert(YAML(typ="safe").load(path), Settings)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from opportune.private_files import is_private, make_private
+
 KEY_BYTES: Final = 32
 
 
@@ -14,7 +16,7 @@ class VaultError(Exception):
 def load_or_make(path: Path) -> bytes:
     """Raises VaultError when others can read the file, or it has another length."""
     if not path.exists():
-        _make(path)
+        make_private(path, os.urandom(KEY_BYTES))
     check_private(path)
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
@@ -24,32 +26,5 @@ def load_or_make(path: Path) -> bytes:
 
 def check_private(path: Path) -> None:
     """Raises VaultError when others can read the file."""
-    if os.name == "posix" and path.stat().st_mode & 0o077:
+    if not is_private(path):
         raise VaultError(f"key `{path}` can be read by others: run chmod 600 on it")
-
-
-def sync_folder(path: Path) -> None:
-    """Makes the names in a folder durable."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _make(path: Path) -> None:
-    """Durable before it is used; a hard link never replaces a key that another process made meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(os.urandom(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)

@@ -13,7 +13,8 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
-from opportune.adapters.system.key_files import VaultError, check_private, sync_folder
+from opportune.adapters.system.key_files import VaultError, check_private
+from opportune.private_files import sync_folder
 
 DEK_BYTES: Final = 32
 _NOBODY: Final = ""

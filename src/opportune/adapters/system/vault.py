@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from opportune.adapters.system.key_files import VaultError, load_or_make
 from opportune.adapters.system.subject_keys import SubjectKeys, derived
 from opportune.ports import Erased, Vault
+from opportune.private_files import is_private
 
 __all__ = ["FileVault", "VaultError"]
 
@@ -113,10 +114,10 @@ class FileVault(Vault):
             return ()
         path = self._secrets / source
         try:
-            mode, content = path.stat().st_mode, path.read_bytes()
+            alone, content = is_private(path), path.read_bytes()
         except FileNotFoundError:
             return ()
-        if os.name == "posix" and mode & 0o077:
+        if not alone:
             raise PermissionError(f"secrets `{path}` can be read by others: run chmod 600 on it")
         if not content.isascii():
             raise OSError(f"secrets `{path}` hold more than ASCII: one secret a line")

@@ -6,7 +6,7 @@ import functools
 import os
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
@@ -62,6 +62,57 @@ COMMANDS: dict[str, Command] = {
 """In the order of a working day."""
 
 
+class Group(NamedTuple):
+    """Commands under one name; the one called "" is run when none is named."""
+
+    help: str
+    commands: dict[str, Command]
+
+
+GROUPS: dict[str, Group] = {
+    "audit": Group(
+        "Verify the ledger, and prove what is in it.",
+        {"verify": audit.verify, "prove": audit.prove, "accesses": privacy.accesses},
+    ),
+    "keys": Group("API keys: add, list, revoke.", {"add": keys.add, "list": keys.listed, "revoke": keys.revoke}),
+    "quarantine": Group(
+        "Signals that were kept out: list, show, fix, resubmit, discard.",
+        {
+            "": quarantine.listed,
+            "show": quarantine.show,
+            "fix": quarantine.fix,
+            "resubmit": quarantine.resubmit_many,
+            "discard": quarantine.discard_one,
+        },
+    ),
+    "identity": Group(
+        "Who is who: propose, accept or refuse, merge, undo.",
+        {
+            "propose": identity.propose,
+            "proposals": identity.proposals,
+            "accept": identity.accept,
+            "refuse": identity.refuse,
+            "merge": identity.merge,
+            "merges": identity.merges,
+            "unmerge": identity.unmerge,
+        },
+    ),
+    "features": Group(
+        "Features: list, show, who uses them, backfill, parity, dataset.",
+        {
+            "list": feature_views.listed,
+            "show": feature_views.show,
+            "used-by": feature_views.used_by,
+            "lineage": feature_views.lineage,
+            "backfill": backfilling.backfill,
+            "prune": backfilling.prune,
+            "parity": offline_features.parity,
+            "dataset": offline_features.dataset,
+        },
+    ),
+}
+
+
 def told(command: Command) -> Command:
     """The same command; an error that it did not foresee becomes a sentence and an exit code."""
 
@@ -108,42 +159,15 @@ def build() -> typer.Typer:
     app.callback(help=HELP)(_options)
     for name, command in COMMANDS.items():
         app.command(name)(told(command))
-    audits = typer.Typer(help="Verify the ledger, and prove what is in it.", no_args_is_help=True)
-    audits.command("verify")(told(audit.verify))
-    audits.command("prove")(told(audit.prove))
-    audits.command("accesses")(told(privacy.accesses))
-    app.add_typer(audits, name="audit")
-    rings = typer.Typer(help="API keys: add, list, revoke.", no_args_is_help=True)
-    rings.command("add")(told(keys.add))
-    rings.command("list")(told(keys.listed))
-    rings.command("revoke")(told(keys.revoke))
-    app.add_typer(rings, name="keys")
-    kept_out = typer.Typer(help="Signals that were kept out: list, show, fix, resubmit, discard.")
-    kept_out.callback(invoke_without_command=True)(told(quarantine.listed))
-    kept_out.command("show")(told(quarantine.show))
-    kept_out.command("fix")(told(quarantine.fix))
-    kept_out.command("resubmit")(told(quarantine.resubmit_many))
-    kept_out.command("discard")(told(quarantine.discard_one))
-    app.add_typer(kept_out, name="quarantine")
-    who = typer.Typer(help="Who is who: propose, accept or refuse, merge, undo.", no_args_is_help=True)
-    who.command("propose")(told(identity.propose))
-    who.command("proposals")(told(identity.proposals))
-    who.command("accept")(told(identity.accept))
-    who.command("refuse")(told(identity.refuse))
-    who.command("merge")(told(identity.merge))
-    who.command("merges")(told(identity.merges))
-    who.command("unmerge")(told(identity.unmerge))
-    app.add_typer(who, name="identity")
-    features = typer.Typer(help="Features: list, show, who uses them, backfill, parity, dataset.", no_args_is_help=True)
-    features.command("list")(told(feature_views.listed))
-    features.command("show")(told(feature_views.show))
-    features.command("used-by")(told(feature_views.used_by))
-    features.command("lineage")(told(feature_views.lineage))
-    features.command("backfill")(told(backfilling.backfill))
-    features.command("prune")(told(backfilling.prune))
-    features.command("parity")(told(offline_features.parity))
-    features.command("dataset")(told(offline_features.dataset))
-    app.add_typer(features, name="features")
+    for name, group in GROUPS.items():
+        alone = group.commands.get("")
+        inner = typer.Typer(help=group.help, no_args_is_help=alone is None)
+        if alone is not None:
+            inner.callback(invoke_without_command=True)(told(alone))
+        for inner_name, command in group.commands.items():
+            if inner_name:
+                inner.command(inner_name)(told(command))
+        app.add_typer(inner, name=name)
     return app
 
 

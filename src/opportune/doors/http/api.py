@@ -50,7 +50,7 @@ class Decisions(Controller):
     )
     def proof(self, region: Here, decision_id: Text) -> Response[bytes]:
         """The inclusion proof of the decision's ledger entry (c2sp.org/tlog-proof@v1)."""
-        one = _decision(region, decision_id)
+        one = decision_named(region, decision_id)
         return Response(region.ledger.proof(one.leaf), media_type="text/plain")
 
 
@@ -177,7 +177,8 @@ def metrics_text(region: Region) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _decision(region: Region, id_: str) -> StoredDecision:
+def decision_named(region: Region, id_: str) -> StoredDecision:
+    """The decision with this id; 404 when there is none."""
     found = region.records.decision(id_)
     if found is None:
         raise HttpProblem(404, "unknown_decision", f"no decision has the id `{id_}`")

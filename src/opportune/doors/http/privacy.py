@@ -13,14 +13,13 @@ from opportune.core.decisions.answers import answer_of
 from opportune.core.decisions.explain import why_not
 from opportune.core.decisions.records import decode_record
 from opportune.core.masking import clear_for, masked
-from opportune.doors.http.api import Here, Last, Maybe, Text
+from opportune.doors.http.api import Here, Last, Maybe, Text, decision_named
 from opportune.doors.http.customers import CustomersRead, opened, person_named
 from opportune.doors.http.keys import caller_of
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.access import Gone, seen_by
 from opportune.flows.erase import ErasureReport, Unknown, erase, everybody
 from opportune.flows.region import Region
-from opportune.ports import StoredDecision
 from opportune.views.export import access_line, export_document, masked_record
 
 AnyRequest = Request[Any, Any, Any]
@@ -36,7 +35,7 @@ class DecisionShown(Controller):
     @get("/{decision_id:str}", sync_to_thread=True, summary="One decision")
     def shown(self, request: AnyRequest, region: Here, decision_id: Text) -> dict[str, Any]:
         """One decision: the answer as given, the record it rests on, outcomes, and why not each candidate."""
-        one = _decision(region, decision_id)
+        one = decision_named(region, decision_id)
         note_read(request, region, "decision", one.customer)
         clear = clear_for(caller_of(request).scopes)
         record = decode_record(one.record)
@@ -60,7 +59,7 @@ class DecisionShown(Controller):
         self, request: AnyRequest, region: Here, decision_id: Text, release: Maybe = None
     ) -> dict[str, Any]:
         """Rebuilds the decision from what it saw and compares it with the record to the byte."""
-        one = _decision(region, decision_id)
+        one = decision_named(region, decision_id)
         # A difference quotes what was seen of the customer.
         note_read(request, region, "replay", one.customer)
         try:
@@ -113,13 +112,6 @@ class Privacy(Controller):
             raise HttpProblem(403, "forbidden", message)
         found = region.records.accesses(last, customer=customer, before=before)
         return [access_line(one) for one in found]
-
-
-def _decision(region: Region, id_: str) -> StoredDecision:
-    found = region.records.decision(id_)
-    if found is None:
-        raise HttpProblem(404, "unknown_decision", f"no decision has the id `{id_}`")
-    return found
 
 
 def report_document(report: ErasureReport) -> dict[str, Any]:
