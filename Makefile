@@ -40,6 +40,9 @@ clean:
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.decide
 	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.identity
+	$(BIN)/python -m benchmarks.merges
+	$(BIN)/python -m benchmarks.outside_reads
 	$(BIN)/python -m benchmarks.features --peers $(VENV)/peers
 
 torture: $(VENV)/.dev
