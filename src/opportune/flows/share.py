@@ -80,12 +80,13 @@ class Share(msgspec.Struct, frozen=True):
 def share_of(tx: Transaction, release: Release) -> Share:
     """What a unit folds: `release` is the live one it works with."""
     text = tx.position(POSITION)
-    found = _shares.get((text, release.hash))
+    key = (text, release.hash, release.region)
+    found = _shares.get(key)
     if found is None:
         found = _share(None if text is None else decode_coverage(text), release)
         while len(_shares) >= _SHARES_MAX:
             _shares.pop(next(iter(_shares)), None)
-        _shares[text, release.hash] = found
+        _shares[key] = found
     return found
 
 
@@ -105,8 +106,8 @@ def with_features(entity: Entity, features: Features) -> Entity:
     return entity if features is entity.features else msgspec.structs.replace(entity, features=features)
 
 
-_shares: dict[tuple[str | None, str], Share] = {}
-"""Made once per release and coverage: what they say is immutable, whatever region they are of."""
+_shares: dict[tuple[str | None, str, str], Share] = {}
+"""Made once per coverage, release and region, which decide everything a share says."""
 
 
 def _share(coverage: Coverage | None, release: Release) -> Share:
