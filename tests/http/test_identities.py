@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 from door import Door, served
@@ -35,6 +36,8 @@ def test_a_merge_and_its_undoing(door: Door) -> None:
     shown = door.get(f"/v1/customers/{merge['merged']}").json()
     assert merge["kept"] in str(shown)
     assert door.decide(merge["merged"]).json()["customer"] == merge["kept"]
+    assert datetime.fromisoformat(merge["at"]).tzinfo is not None
+    assert (merge["undone_at"], "at_ms" in merge) == (None, False)
     undone = door.send("DELETE", f"/v1/identities/merges/{merge['id']}", SAID)
     assert undone.status == 200, undone
     assert undone.json()["merge"]["undone_by"] == "ann"

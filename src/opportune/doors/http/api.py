@@ -12,6 +12,7 @@ from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidat
 from opportune.core.ledger import LedgerError
 from opportune.core.models import card_hash
 from opportune.core.signals import format_time
+from opportune.doors.http.instants import all_written
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.region import Region
 from opportune.ports import StoredDecision
@@ -110,7 +111,7 @@ class Govern(Controller):
     @get("/reviews", sync_to_thread=True, summary="Decisions that wait for a person")
     def reviews(self, region: Here, status: Word = "open", last: Last = 50) -> list[dict[str, Any]]:
         """Decisions that wait for a person."""
-        return [msgspec.to_builtins(review) for review in region.records.reviews(status, last)]
+        return all_written(region.records.reviews(status, last))
 
 
 class Ledger(Controller):

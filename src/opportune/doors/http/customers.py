@@ -14,6 +14,7 @@ from opportune.core.customers import Person, consent_parts, consent_status
 from opportune.core.masking import IN_CLEAR, clear_for
 from opportune.core.signals import FieldClass, format_time, parse_time_ms
 from opportune.doors.http.api import Here, Maybe, Text
+from opportune.doors.http.instants import all_written
 from opportune.doors.http.keys import caller_of
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.access import Gone, seen_by, seen_together
@@ -109,7 +110,7 @@ def customer_document(region: Region, person: Person, clear: Collection[FieldCla
                 {"kind": one.kind, "value": one.value.value, "source": one.source, "since": format_time(one.since_ms)}
                 for one in view.known_by
             ],
-            "merges": view.merges,
+            "merges": all_written(view.merges),
             "first_seen": _time(view.first_ms),
             "last_seen": _time(view.last_ms),
         },
@@ -121,12 +122,12 @@ def customer_document(region: Region, person: Person, clear: Collection[FieldCla
         "missing": view.missing,
         "stale": view.stale,
         "consents": _consents(person, view.now_ms),
-        "consent_table": view.consents,
-        "contacts": view.contacts,
+        "consent_table": all_written(view.consents),
+        "contacts": all_written(view.contacts),
         "limits": _limits(view.limits),
         "decisions": [_decision(one) for one in view.decisions],
         "transactions": _bought(view.transactions, view.currency),
-        "flags": view.flags,
+        "flags": all_written(view.flags),
         "timeline": times_said(view.timeline.rows),
         "shown_in_clear": view.clear,
         "hidden": view.hidden,
@@ -149,10 +150,10 @@ def account_document(view: AccountView) -> dict[str, Any]:
             {"id": one.id, "last_seen": _time(one.last_ms), "signals": one.signals} for one in view.members
         ],
         "more_people": view.more,
-        "contacts": view.contacts,
+        "contacts": all_written(view.contacts),
         "limits": _limits(view.limits),
         "transactions": _bought(view.transactions, view.currency),
-        "flags": view.flags,
+        "flags": all_written(view.flags),
         "shown_in_clear": view.clear,
         "hidden": view.hidden,
     }

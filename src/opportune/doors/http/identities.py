@@ -9,6 +9,7 @@ from litestar import Controller, delete, get, post
 from litestar.params import JSONBody
 
 from opportune.doors.http.api import Here, Last, Text, Word
+from opportune.doors.http.instants import all_written, written
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.merges import IdentityError
 
@@ -50,7 +51,7 @@ class Identities(Controller):
     @get("/proposals", sync_to_thread=True, summary="Pairs that may be one customer, the most probable first")
     def proposals(self, region: Here, status: Word = "open", last: Last = 50) -> list[Any]:
         """Pairs that may be one customer, the most probable first."""
-        return [msgspec.to_builtins(one) for one in region.records.proposals(status, last)]
+        return all_written(region.records.proposals(status, last))
 
     @post(
         "/proposals/{proposal_id:str}", sync_to_thread=True, status_code=200,
@@ -60,8 +61,8 @@ class Identities(Controller):
         """Accepts a proposal, which merges the two, or refuses it."""
         try:
             if data.decision == "accept":
-                return {"merge": msgspec.to_builtins(region.merging.accept(proposal_id, data.actor, data.why))}
-            return {"proposal": msgspec.to_builtins(region.merging.refuse(proposal_id, data.actor, data.why))}
+                return {"merge": written(region.merging.accept(proposal_id, data.actor, data.why))}
+            return {"proposal": written(region.merging.refuse(proposal_id, data.actor, data.why))}
         except IdentityError as error:
             raise _problem(error) from None
 
@@ -69,7 +70,7 @@ class Identities(Controller):
     def merge(self, region: Here, data: JSONBody[MergePost]) -> dict[str, Any]:
         """Makes one customer of two: whoever was known first lives on."""
         try:
-            return {"merge": msgspec.to_builtins(region.merging.merge(data.one, data.other, data.actor, data.why))}
+            return {"merge": written(region.merging.merge(data.one, data.other, data.actor, data.why))}
         except IdentityError as error:
             raise _problem(error) from None
 
@@ -77,7 +78,7 @@ class Identities(Controller):
     def unmerge(self, region: Here, merge_id: Text, data: JSONBody[Undoing]) -> dict[str, Any]:
         """Makes two customers of one again; what was refused meanwhile and every contact stay with both."""
         try:
-            return {"merge": msgspec.to_builtins(region.merging.unmerge(merge_id, data.actor, data.why))}
+            return {"merge": written(region.merging.unmerge(merge_id, data.actor, data.why))}
         except IdentityError as error:
             raise _problem(error) from None
 
