@@ -22,9 +22,14 @@ from opportune.flows.parity import parity
 from opportune.flows.region import Region
 from opportune.ports import FeatureReader
 from opportune.testing.clock import FrozenClock
+from opportune.views.customer import features_now
+from opportune.views.features import feature_lines
+from opportune.views.lineage import lineage_view
 from opportune.wiring import reader_of
 
 NOW_MS = 1_795_514_400_000
+PATIENT_MS = 5_000
+"""A machine under load may take its time: half of this is waited for a reader that answers."""
 SQL = ReaderSpec(kind="sql", path="features.db", table="f", entity="account_id", time="at")
 
 
@@ -75,7 +80,7 @@ def test_values_are_read_kept_in_the_decision_and_replayed_whatever_the_reader_s
     fake = Fake(RICH)
     with region_of(tmp_path, book(), readers=lambda _: fake) as region:
         ready(region)
-        answer = region.decide.run(question())
+        answer = region.decide.run(question(budget_ms=PATIENT_MS))
         assert answer.offer is not None
         assert (answer.disposition, answer.offer.id) == ("offered", "seats")
         fake.values = {}
@@ -84,16 +89,16 @@ def test_values_are_read_kept_in_the_decision_and_replayed_whatever_the_reader_s
         assert (seen.features["ltv"], seen.features["segment"], seen.features["rich"]) == (5000.0, "gold", True)
         assert (seen.ages_ms["ltv"], seen.ages_ms["rich"], seen.stale, seen.unread) == (1000, 1000, (), ())
         assert fake.asked == [("account", "acme", ("ltv_eur", "segment"))]
-        _, record = kept(region, region.decide.run(question()).decision_id)
+        _, record = kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)
         assert [(policy, names) for policy, _, names in record.result.skipped] == [("poor", ("rich",))]
-        assert "poor" in str(region.decide.preview(question()).explanation)
+        assert "poor" in str(region.decide.preview(question(budget_ms=PATIENT_MS)).explanation)
 
 
 def test_a_policy_forbids_by_a_value_from_outside(tmp_path: Path) -> None:
     fake = Fake({"ltv_eur": (1, NOW_MS), "segment": ("none", NOW_MS)})  # a whole number is a double too
     with region_of(tmp_path, book(), readers=lambda _: fake) as region:
         ready(region)
-        _, record = kept(region, region.decide.run(question()).decision_id)
+        _, record = kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)
         assert (record.result.disposition, record.seen.features["rich"]) == ("no_offer", False)
 
 
@@ -101,10 +106,10 @@ def test_no_row_gives_defaults_and_a_value_of_the_future_does_not_count(tmp_path
     fake = Fake({})
     with region_of(tmp_path, book(), readers=lambda _: fake) as region:
         ready(region)
-        _, record = kept(region, region.decide.run(question()).decision_id)
+        _, record = kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)
         assert (record.seen.features["segment"], record.seen.features["ltv"]) == ("none", None)
         fake.values = {"ltv_eur": (5000.0, NOW_MS + 1), "segment": ("gold", NOW_MS + 1)}
-        _, record = kept(region, region.decide.run(question()).decision_id)
+        _, record = kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)
         assert (record.seen.features["segment"], record.seen.features["ltv"]) == (None, None)
         assert record.seen.unread == ()
 
@@ -114,7 +119,7 @@ def test_old_values_are_stale_by_the_view_and_so_is_what_is_derived(tmp_path: Pa
     fake = Fake({"ltv_eur": (5000.0, old), "segment": ("gold", NOW_MS - 2 * DAY_MS)})
     with region_of(tmp_path, book(), readers=lambda _: fake) as region:
         ready(region)
-        _, record = kept(region, region.decide.run(question()).decision_id)
+        _, record = kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)
         assert record.seen.stale == ("ltv", "rich")
 
 
@@ -143,7 +148,7 @@ def test_a_broken_reader_or_a_value_of_another_type_is_missing_and_said(tmp_path
         fake.values = wrong
     with region_of(tmp_path, book(), readers=lambda _: fake) as region:
         ready(region)
-        _, record = kept(region, region.decide.run(question()).decision_id)
+        _, record = kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)
         assert (record.seen.features["segment"], record.seen.unread) == (None, (("warehouse", "failed"),))
         assert record.result.degraded == ("warehouse.failed",)
 
@@ -152,7 +157,7 @@ def test_a_region_without_readers_says_so_and_a_customer_without_account_has_def
     with region_of(tmp_path, book()) as region:
         ready(region)
         consenting(region, "solo")
-        _, record = kept(region, region.decide.run(question()).decision_id)
+        _, record = kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)
         assert record.result.degraded == ("warehouse.failed",)
         _, record = kept(region, region.decide.run(question("solo")).decision_id)
         assert (record.seen.features["segment"], record.result.degraded) == ("none", ())
@@ -163,7 +168,7 @@ def test_the_writer_does_not_read_again_when_a_decision_is_made_again_in_the_com
     with region_of(tmp_path, book(), readers=lambda _: fake) as region:
         ready(region)
         with busy_writer(region):
-            under_way = [ask(region, question()), ask(region, question())]
+            under_way = [ask(region, question(budget_ms=PATIENT_MS)), ask(region, question(budget_ms=PATIENT_MS))]
         answers = [one.result(60) for one in under_way]
         assert [kept(region, one.decision_id)[1].seen.features["ltv"] for one in answers] == [5000.0, 5000.0]
         assert len(fake.asked) == 2
@@ -180,7 +185,7 @@ def test_a_refused_question_reaches_who_asked(tmp_path: Path) -> None:
 def test_without_readers_decisions_are_made_by_who_asks(tmp_path: Path) -> None:
     with region_of(tmp_path) as region:
         consenting(region, "ada")
-        record = decode_record(kept(region, region.decide.run(question()).decision_id)[0].record)
+        record = decode_record(kept(region, region.decide.run(question(budget_ms=PATIENT_MS)).decision_id)[0].record)
         assert (record.seen.unread, region.releases.live().views.outside) == ((), ())
         assert not region.outside._deciding._threads
 
@@ -189,11 +194,33 @@ def test_parity_leaves_out_what_is_read_from_outside(tmp_path: Path) -> None:
     with region_of(tmp_path, book(), readers=lambda _: Fake(RICH)) as region:
         ready(region)
         say(region, "usage.recorded", "ada", "acme", count=3)
-        region.decide.run(question())
+        region.decide.run(question(budget_ms=PATIENT_MS))
         found = {one.feature: one for one in parity(region, DuckOffline(), 10).features}
         for name in ("ltv", "segment", "rich"):
             assert (dict(found[name].explained), found[name].equal) == ({"read from outside": 1}, 0)
         assert (found["used"].equal, found["used"].different) == (1, 0)
+
+
+def test_pages_and_lists_say_that_a_value_is_read_from_outside(tmp_path: Path) -> None:
+    with region_of(tmp_path, book(), readers=lambda _: Fake(RICH)) as region:
+        ready(region)
+        say(region, "usage.recorded", "ada", "acme", count=3)
+        answer = region.decide.run(question(budget_ms=PATIENT_MS))
+        release, now_ms = region.releases.live(), region.clock.now_ms()
+        lines = {one.name: one for one in feature_lines(region.records, release, now_ms)}
+        assert {name: (one.outside, one.stats is None) for name, one in lines.items()} == {
+            "used": (False, False), "ltv": (True, True), "segment": (True, True), "rich": (True, True),
+        }  # fmt: skip
+        person, account = region.records.person("ada"), region.records.account("acme")
+        rows, _ = features_now(release.views, person, account, now_ms)
+        assert {one.name: (one.outside, one.missing) for one in rows} == {
+            "used": (False, False), "ltv": (True, False), "segment": (True, False), "rich": (True, False),
+        }  # fmt: skip
+        stored = region.records.decision(answer.decision_id)
+        assert stored is not None
+        for name, outside, reproduced in (("rich", True, None), ("used", False, True)):
+            found = lineage_view(region.records, release, stored, name, (), lambda _: "acme")
+            assert (found.outside, found.reproduced) == (outside, reproduced)
 
 
 def test_a_real_file_beside_the_playbook(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def account_view(
         last_ms=account.last_ms,
         facts=facts,
         features=own,
-        missing=tuple(name for name in vector.missing if name in names),
+        missing=tuple(one.name for one in own if one.missing),
         stale=tuple(name for name in vector.stale if name in names),
         members=_members(records, account.id, stored),
         more=len(stored) >= ACCOUNT_SIGNALS_MAX,

@@ -49,7 +49,10 @@ class KnownBy(msgspec.Struct, frozen=True):
 
 
 class FeatureNow(msgspec.Struct, frozen=True):
-    """A feature as a decision would see it now; `freshness_ms` is how old it may be."""
+    """A feature as a decision would see it now; `freshness_ms` is how old it may be.
+
+    `outside`: it, or one it is derived from, is read from elsewhere at each decision, and not for this picture.
+    """
 
     name: str
     value: Any
@@ -61,6 +64,7 @@ class FeatureNow(msgspec.Struct, frozen=True):
     purposes: tuple[str, ...]
     missing: bool
     stale: bool
+    outside: bool
 
 
 class ConsentNow(msgspec.Struct, frozen=True):
@@ -177,7 +181,7 @@ def customer_view(
         facts=facts,
         account_facts=account_facts,
         features=features,
-        missing=vector.missing,
+        missing=tuple(one.name for one in features if one.missing),
         stale=vector.stale,
         consents=consent_rows(person, release.brain, now_ms),
         contacts=tuple(sorted(person.contacts, key=lambda one: one.at_ms, reverse=True)[:DECISIONS]),
@@ -235,13 +239,14 @@ def features_now(
     vector = views.read(
         None if person is None else person.features, None if account is None else account.features, now_ms
     )
+    outside = views.read_outside
     found = []
     for name, value, age_ms in zip(views.names, vector.values, vector.ages_ms, strict=True):
         feature = views.features[name]
         found.append(
             FeatureNow(
                 name, value, age_ms, feature.view, feature.version, feature.entity, feature.freshness_ms,
-                feature.purposes, name in vector.missing, name in vector.stale,
+                feature.purposes, name in vector.missing and name not in outside, name in vector.stale, name in outside,
             )
         )  # fmt: skip
     return tuple(found), vector

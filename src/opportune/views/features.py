@@ -39,7 +39,10 @@ class FeatureStats(msgspec.Struct, frozen=True):
 
 
 class FeatureLine(msgspec.Struct, frozen=True):
-    """One feature. `how` says what it is made of, in words; `whole`: it holds every signal of the log."""
+    """One feature. `how` says what it is made of, in words; `whole`: it holds every signal of the log.
+
+    `outside`: it, or one it is derived from, is read from elsewhere at each decision, so no state here tells of it.
+    """
 
     name: str
     view: str
@@ -55,6 +58,7 @@ class FeatureLine(msgspec.Struct, frozen=True):
     inputs: tuple[str, ...]
     fields: tuple[str, ...]
     whole: bool
+    outside: bool
     used_by: tuple[Use, ...]
     stats: FeatureStats | None = None
 
@@ -99,13 +103,14 @@ def feature_lines(
     for name, feature in release.views.features.items():
         if only in (None, name):
             cells = [release.views.features[one].key for one in (name, *release.views.lineage(name).features)]
-            seen = stats.get(name)
+            outside = name in release.views.read_outside
+            seen = None if outside or name not in stats else stats[name].stats()
             found.append(
                 FeatureLine(
                     name, feature.view, feature.version, feature.entity, feature.owner, feature.purposes, feature.type,
                     feature.freshness_ms, feature.default, how_made(specs.get(name), feature), feature.signals,
                     feature.inputs, tuple(f"{signal}.{field}" if field else signal for signal, field in feature.fields),
-                    lacking.isdisjoint(cells), uses_of(release, (name,)), None if seen is None else seen.stats(),
+                    lacking.isdisjoint(cells), outside, uses_of(release, (name,)), seen,
                 )
             )  # fmt: skip
     return tuple(found)

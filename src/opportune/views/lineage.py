@@ -81,7 +81,8 @@ class LineageView(msgspec.Struct, frozen=True):
     """The lineage of one feature in one decision; `made` ends with the feature itself, inputs before what reads them.
 
     `signals` are the newest, of `signals_in_all`. `reproduced`: folding them again gave the value that was seen; None
-    when that cannot be said (`cut_off`: there are more signals than are looked at).
+    when that cannot be said (`cut_off`: there are more signals than are looked at; `outside`: the value, or one it is
+    derived from, was read from elsewhere, and the log does not hold it).
     """
 
     decision: str
@@ -96,6 +97,7 @@ class LineageView(msgspec.Struct, frozen=True):
     signals: tuple[Behind, ...]
     signals_in_all: int
     cut_off: bool
+    outside: bool
     reproduced: bool | None
     led: tuple[Led, ...]
 
@@ -164,10 +166,12 @@ def lineage_view(
             counts[one][each.signal.type] += 1
     newest = sorted(fed, key=lambda each: (each.signal.at_ms, each.stored.seq), reverse=True)[:SHOWN_MAX]
     made = tuple(_made(release, record, one, specs, since[one], counts[one], clear) for one in names)
+    outside = name in views.read_outside
+    again = None if cut_off or outside else _reproduced(views, record, name, names, fed)
     return LineageView(
         stored.id, record.seen.at_ms, stored.customer, record.seen.account, release.hash, stored.disposition,
         stored.offer, name, made, tuple(_behind(release, each, decisive, clear) for each in newest), len(fed), cut_off,
-        None if cut_off else _reproduced(views, record, name, names, fed), _led(release, record, name),
+        outside, again, _led(release, record, name),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 
@@ -200,10 +200,15 @@ def _consent_words(signal: Signal) -> str:
     return f"Consent {word}: {what}, {where}" + (f", until {until}" if until and word == "given" else "")
 
 
+_READ: Final[Mapping[str, str]] = {
+    "account": "the account's page", "consent_receipt": "a consent receipt", "consents": "the consents",
+    "customer": "the customer's page", "decision": "a decision", "export": "an export",
+    "lineage": "where a value came from", "quarantine": "a quarantined signal", "replay": "a replayed decision",
+}  # fmt: skip
+
+
 def _article(what: str) -> str:
-    return {"customer": "the customer's page", "export": "an export", "quarantine": "a quarantined signal"}.get(
-        what, f"`{what}`"
-    )
+    return _READ.get(what, what.replace("_", " "))
 
 
 def times_said(rows: Collection[Happening]) -> list[dict[str, Any]]:

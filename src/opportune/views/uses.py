@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from opportune.core.catalog import Offer
 from opportune.core.expressions import ExpressionError, parse
 from opportune.core.features.plans import Feature
 from opportune.core.policies import Policy
@@ -98,6 +99,16 @@ def _reads_field(feature: Feature, signal: str, field: str) -> bool:
     )
 
 
+def _shown_in(offer: Offer) -> dict[str, list[str]]:
+    """Feature -> the channels in whose texts its value stands."""
+    found: dict[str, list[str]] = {}
+    for channel, treatment in offer.treatments.items():
+        texts = (treatment.headline, treatment.body, treatment.action)
+        for name in dict.fromkeys(name for text in texts for name in _SHOWN.findall(text or "")):
+            found.setdefault(name, []).append(channel)
+    return found
+
+
 def _reads(release: Release) -> Iterator[tuple[str, str, str, frozenset[str]]]:
     """(kind, name, how, names read) of everything in the release."""
     playbook, views = release.playbook, release.views
@@ -109,13 +120,8 @@ def _reads(release: Release) -> Iterator[tuple[str, str, str, frozenset[str]]]:
         yield "policy", policy.id, f"{policy.effect}, {policy.class_}", _policy_names(policy, types)
     for offer in playbook.offers:
         yield "offer", offer.offer, "requires it", _names((offer.requires,), types)
-        for channel, treatment in offer.treatments.items():
-            shown = {
-                name
-                for text in (treatment.headline, treatment.body, treatment.action)
-                for name in _SHOWN.findall(text or "")
-            }
-            yield "offer", offer.offer, f"shows it in {channel}", frozenset(shown)
+        for shown, channels in _shown_in(offer).items():
+            yield "offer", offer.offer, f"shows it in {', '.join(channels)}", frozenset((shown,))
     for spec in playbook.models:
         yield "model", spec.model, "is trained on it", frozenset(name.rpartition(".")[2] for name in spec.features)
     for card in release.cards:

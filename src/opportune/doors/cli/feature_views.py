@@ -98,14 +98,17 @@ def live_or_folder(workbench: Workbench, place: Place) -> Release:
 
 
 def _row(one: FeatureLine) -> tuple[object, ...]:
-    stats = one.stats
-    assert stats is not None
-    null = "–" if stats.null_rate is None else f"{stats.null_rate:.0%}"
-    return (
+    about = (
         one.name if one.whole else f"{one.name} (being backfilled)", f"{one.view}@{one.version}", one.entity, one.owner,
-        ", ".join(one.purposes), _age(one.freshness_ms), _used(one.used_by), f"{stats.with_value}/{stats.sampled}",
-        null, f"{stats.distinct}{'+' if stats.distinct_more else ''}", _age(stats.age_p50_ms), _age(stats.age_p90_ms),
+        ", ".join(one.purposes), _age(one.freshness_ms), _used(one.used_by),
     )  # fmt: skip
+    stats = one.stats
+    if stats is None:
+        return (*about, "read from outside", "–", "–", "–", "–")
+    null = "–" if stats.null_rate is None else f"{stats.null_rate:.0%}"
+    distinct = f"{stats.distinct}{'+' if stats.distinct_more else ''}"
+    seen = (f"{stats.with_value}/{stats.sampled}", null, distinct, _age(stats.age_p50_ms), _age(stats.age_p90_ms))
+    return (*about, *seen)
 
 
 def _used(uses: tuple[Use, ...]) -> str:
@@ -117,8 +120,6 @@ def _used(uses: tuple[Use, ...]) -> str:
 
 
 def _lines(one: FeatureLine, signals: tuple[str, ...], features: tuple[str, ...]) -> list[str]:
-    stats = one.stats
-    assert stats is not None
     lines = [
         f"{one.name} ({one.type}), view {one.view} version {one.version}, of the {one.entity}, owner {one.owner}",
         f"  made: {one.how}",
@@ -128,14 +129,20 @@ def _lines(one: FeatureLine, signals: tuple[str, ...], features: tuple[str, ...]
     ]
     if not one.whole:
         lines.append("  missing until its backfill is done: `opportune features backfill`")
+    lines += [*_looks(one), "  used by:" if one.used_by else "  used by nothing"]
+    return [*lines, *(f"    {use.kind} {use.name}: {use.how}" for use in one.used_by)]
+
+
+def _looks(one: FeatureLine) -> list[str]:
+    stats = one.stats
+    if stats is None:
+        return ["  read from outside at each decision: nothing is kept of it here"]
     more = "at least " if stats.distinct_more else ""
-    lines += [
+    return [
         f"  of {plural(stats.sampled, one.entity, {'person': 'people'}.get(one.entity))} looked at, {stats.with_value} "
         f"have a value; {more}{plural(stats.distinct, 'different value')}; {stats.stale} stale",
         f"  age: median {_age(stats.age_p50_ms)}, 90 % below {_age(stats.age_p90_ms)}, oldest {_age(stats.age_max_ms)}",
-        "  used by:" if one.used_by else "  used by nothing",
     ]
-    return [*lines, *(f"    {use.kind} {use.name}: {use.how}" for use in one.used_by)]
 
 
 def _age(age_ms: int | None) -> str:

@@ -213,7 +213,7 @@ def _usage(features: Sequence[FeatureNow]) -> list[dict[str, Any]]:
             {"view": one.view, "version": one.version, "entity": one.entity, "freshness_ms": one.freshness_ms,
              "purposes": one.purposes, "features": []},
         )  # fmt: skip
-        state = "missing" if one.missing else "stale" if one.stale else "ok"
+        state = "outside" if one.outside else "missing" if one.missing else "stale" if one.stale else "ok"
         view["features"].append({"name": one.name, "value": one.value, "age_ms": one.age_ms, "state": state})
     return list(views.values())
 

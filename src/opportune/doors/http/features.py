@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 
 from opportune.core.masking import clear_for
 from opportune.doors.http.api import Here, Text
+from opportune.doors.http.instants import written
 from opportune.doors.http.keys import caller_of
 from opportune.doors.http.privacy import note_read
 from opportune.doors.http.problems import HttpProblem
@@ -76,8 +77,7 @@ class Lineages(Controller):
         except UnknownFeature as error:
             raise HttpProblem(404, "unknown_feature", str(error)) from None
         note_read(request, region, "lineage", one.customer)
-        plain: dict[str, Any] = msgspec.to_builtins(found)
-        return plain
+        return written(found)
 
 
 def decided(region: Region, id_: str) -> StoredDecision | None:
