@@ -72,6 +72,8 @@ def dataset(
     if out.suffix.lower() != ".parquet":
         raise Refusal(f"`{out}` must end in .parquet")
     workbench = bench(ctx)
+    if not labels.is_file():
+        raise Refusal(f"there is no file `{labels}`: check the path")
     rows = read_labels(workbench.tables().rows('SELECT * FROM "labels"', {"labels": str(labels)}))
     names = tuple(name.strip() for name in features.split(",") if name.strip())
     wanted = Wanted(names, purpose, tuple(label_signal or ()), as_received)
