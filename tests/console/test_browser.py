@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from socket import socket
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from chromium import NARROW, WIDE, behind_a_port, browser, grave, listen
+from playwright.sync_api import Browser, Page, expect
 from scene import Scene
 from test_flags import flag
 
-# A cap on waiting, not a sleep: two cores shared with other tests may take their time.
-expect.set_options(timeout=30_000)
-
-CHROMIUM = Path("/usr/bin/chromium")
-AXE = Path(__file__).parents[1] / "vendor/axe-core/axe.min.js"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-NARROW, WIDE = (360, 780), (1280, 900)
+__all__ = ["browser"]
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        why = "there is no /usr/bin/chromium: run scripts/install-chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield found
-        found.close()
 
 
 class Served:
@@ -55,19 +34,10 @@ class Served:
         context = self._browser.new_context(
             viewport={"width": size[0], "height": size[1]}, color_scheme=colours, **more
         )
-        self._listen(context)
+        listen(context, self.complaints)
         page = context.new_page()
         page.goto(f"{self.address}/console?t={self.scene.sessions.invite()}")
         return page
-
-    def _listen(self, context: BrowserContext) -> None:
-        context.add_init_script(
-            "addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective))"
-        )
-        context.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
-        )
-        context.on("weberror", lambda fault: self.complaints.append(str(fault.error)))
 
     def case(self) -> str:
         return f"{self.address}/console/decisions/{self.made[-1]}"
@@ -83,37 +53,11 @@ class Served:
 
 @pytest.fixture
 def served(scene: Scene, browser: Browser) -> Iterator[Served]:
-    ear = socket()
-    ear.bind(("127.0.0.1", 0))
     stop = Event()
-    app = scene.app(stream_every_ms=50, stopping=stop.is_set)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
-    )
-    thread = Thread(target=server.run, kwargs={"sockets": [ear]})
-    thread.start()
-    try:
-        found = Served(scene, browser, f"http://127.0.0.1:{ear.getsockname()[1]}")
+    with behind_a_port(scene.app(stream_every_ms=50, stopping=stop.is_set), stop, browser) as address:
+        found = Served(scene, browser, address)
         yield found
-    finally:
-        for context in browser.contexts:
-            context.close()
-        stop.set()
-        server.should_exit = True
-        thread.join()
-        ear.close()
     assert found.complaints == []
-
-
-def grave(page: Page) -> list[str]:
-    """Serious and critical issues that axe finds; run outside the page's own CSP."""
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{one['id']}: {one['nodes'][0]['target']} {one['nodes'][0]['failureSummary']}"
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("size", [NARROW, WIDE], ids=["360", "1280"])

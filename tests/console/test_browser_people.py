@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from socket import socket
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import pytest
-import uvicorn
+from chromium import NARROW, WIDE, behind_a_port, browser, grave, listen
 from people import People, people_in
 from playwright.sync_api import Browser, Page, expect
-from test_browser import NARROW, WIDE, browser, grave
 
 __all__ = ["browser"]
 
@@ -34,13 +32,7 @@ class Shown:
         context = self._browser.new_context(
             viewport={"width": size[0], "height": size[1]}, color_scheme=colours, **more
         )
-        context.add_init_script(
-            "addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective))"
-        )
-        context.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
-        )
-        context.on("weberror", lambda fault: self.complaints.append(str(fault.error)))
+        listen(context, self.complaints)
         page = context.new_page()
         page.goto(f"{self.address}/console?t={self.people.sessions.invite()}")
         return page
@@ -48,25 +40,13 @@ class Shown:
 
 @pytest.fixture
 def shown(tmp_path: Path, browser: Browser) -> Iterator[Shown]:
-    ear = socket()
-    ear.bind(("127.0.0.1", 0))
     stop = Event()
-    with people_in(tmp_path) as people:
-        app = people.app(stream_every_ms=200, stopping=stop.is_set)
-        config = uvicorn.Config(app, log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
-        server = uvicorn.Server(config)
-        thread = Thread(target=server.run, kwargs={"sockets": [ear]})
-        thread.start()
-        try:
-            found = Shown(people, browser, f"http://127.0.0.1:{ear.getsockname()[1]}")
-            yield found
-        finally:
-            for context in browser.contexts:
-                context.close()
-            stop.set()
-            server.should_exit = True
-            thread.join()
-            ear.close()
+    with (
+        people_in(tmp_path) as people,
+        behind_a_port(people.app(stream_every_ms=200, stopping=stop.is_set), stop, browser) as address,
+    ):
+        found = Shown(people, browser, address)
+        yield found
     assert found.complaints == []
 
 

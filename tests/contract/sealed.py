@@ -1,10 +1,14 @@
 """A seal for tests of the store alone: AES-256-GCM under one random key per subject, kept in memory."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from opportune.adapters.sqlite import SqliteRecords
 from opportune.ports import Erased, Seal
 
 
@@ -33,3 +37,21 @@ class MemorySeal(Seal):
 
     def flush(self) -> None:
         self.flushed += 1
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Import these three fixtures by name where they are used."""
+    return tmp_path / "records.db"
+
+
+@pytest.fixture
+def seal() -> MemorySeal:
+    return MemorySeal()
+
+
+@pytest.fixture
+def records(path: Path, seal: MemorySeal) -> Iterator[SqliteRecords]:
+    records = SqliteRecords(path, seal)
+    yield records
+    records.close()

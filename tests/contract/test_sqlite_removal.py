@@ -2,14 +2,13 @@
 
 import random
 import sqlite3
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sealed import MemorySeal
+from sealed import MemorySeal, path, records, seal
 from test_sqlite_sealed import ACCESS, ACTION, MERGE, PROPOSAL
 
 from opportune.adapters.sqlite import SqliteRecords
@@ -20,24 +19,9 @@ from opportune.ports import StoreBroken, Transaction
 from opportune.testing.contracts import records_samples as a
 from opportune.testing.contracts.records import picture, write_everything
 
+__all__ = ["path", "records", "seal"]
+
 GONE = "canary-7f3a9c"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "records.db"
-
-
-@pytest.fixture
-def seal() -> MemorySeal:
-    return MemorySeal()
-
-
-@pytest.fixture
-def records(path: Path, seal: MemorySeal) -> Iterator[SqliteRecords]:
-    records = SqliteRecords(path, seal)
-    yield records
-    records.close()
 
 
 def write_canary(tx: Transaction, who: str = GONE, number: int = 50) -> None:

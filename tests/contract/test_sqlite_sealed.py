@@ -1,13 +1,12 @@
 """What stands in the file about somebody is sealed, row by row; a store from before sealing is read as it is."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from sealed import MemorySeal
+from sealed import MemorySeal, path, records, seal
 
 from opportune.adapters.sqlite import SqliteRecords, schema
 from opportune.adapters.sqlite.reading import SqliteReading
@@ -15,6 +14,8 @@ from opportune.core.customers import account_subject, person_subject
 from opportune.core.signals import Problem, Repair
 from opportune.ports import Access, Action, Merge, Proposal, Quarantined, StoreBroken, Transaction
 from opportune.testing.contracts import records_samples as a
+
+__all__ = ["path", "records", "seal"]
 
 SECRET = "Ada Lovelace"
 PROBLEM = Problem("schema", "data.seats", f"`{SECRET}` is no number")
@@ -30,23 +31,6 @@ SIGNAL = msgspec.structs.replace(
 ACCOUNTS = msgspec.structs.replace(a.signal(2, name=SECRET), customer=None)
 OUTCOME = a.outcome(1, detail=f"{SECRET} says no")
 DECISION = a.decision(1, record=SECRET.encode(), salt=b"salted " + SECRET.encode())
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "records.db"
-
-
-@pytest.fixture
-def seal() -> MemorySeal:
-    return MemorySeal()
-
-
-@pytest.fixture
-def records(path: Path, seal: MemorySeal) -> Iterator[SqliteRecords]:
-    records = SqliteRecords(path, seal)
-    yield records
-    records.close()
 
 
 def write(tx: Transaction) -> None:

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import NARROW, WIDE, browser, listen, violations
 from door import Door, served
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-# A cap on waiting, not a sleep: two cores shared with other tests may take their time.
-expect.set_options(timeout=30_000)
+__all__ = ["browser"]
 
-CHROMIUM = Path("/usr/bin/chromium")
-AXE = Path(__file__).parents[1] / "vendor/axe-core/axe.min.js"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-SIZES = {"360": (360, 780), "1280": (1280, 900)}
+SIZES = {"360": NARROW, "1280": WIDE}
 
 pytestmark = pytest.mark.browser
 
@@ -26,19 +23,6 @@ pytestmark = pytest.mark.browser
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     with served(tmp_path_factory.mktemp("pages")) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        why = "there is no /usr/bin/chromium: run scripts/install-chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -52,21 +36,13 @@ def complaints() -> Iterator[list[str]]:
 def opened(browser: Browser, complaints: list[str], size: str = "1280", colours: Any = "light", **more: Any) -> Page:
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=colours, **more)
-    context.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    context.on("weberror", lambda fault: complaints.append(str(fault.error)))
+    listen(context, complaints)
     return context.new_page()
 
 
 def links(door: Door, who: str) -> dict[str, str]:
     found: dict[str, str] = door.post(f"/v1/customers/{who}/preference-link", {}).json()
     return found
-
-
-def violations(page: Page) -> list[str]:
-    """Every issue that axe finds; run outside the page's own CSP."""
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [f"{one['id']}: {one['nodes'][0]['target']}" for one in found["violations"]]
 
 
 def looked_at(page: Page, name: str) -> None:
