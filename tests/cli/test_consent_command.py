@@ -10,6 +10,9 @@ import pytest
 from .called import call
 from .test_deciding_commands import event, written
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 
 @pytest.fixture
 def known(playbook: Path, tmp_path: Path) -> Path:

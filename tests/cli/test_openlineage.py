@@ -14,6 +14,9 @@ import pytest
 
 from .called import call
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 SPEC = os.environ.get("OPENLINEAGE_SPEC", "")
 """The folder `spec` of a checkout of OpenLineage/OpenLineage (Apache-2.0): then events are held to it itself."""
 LABELS = "customer,account,at,label_at,bought\n,A1,2026-11-01T00:00:00Z,2026-11-15T00:00:00Z,true\n"

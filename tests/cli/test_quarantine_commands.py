@@ -9,6 +9,9 @@ import pytest
 
 from .called import call
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 BOB = {"timezone": 7, "email": "bob@example.com"}
 
 

@@ -14,6 +14,9 @@ from opportune.core.signals import parse_time_ms
 
 from .vendor_room import KEY, Room
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 
 def event(name: str, properties: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     return {

@@ -12,6 +12,9 @@ from opportune.adapters.files import TileLog
 from opportune.core.ledger import decode_bundle, encode_bundle, leaf_hash, sign_checkpoint
 from opportune.verifier import Report, verify_log, verify_proof
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 ORIGIN = "audit.example.com/opportune/eu-1/2026"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))

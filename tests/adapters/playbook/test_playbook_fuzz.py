@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from opportune.adapters.playbook import PlaybookError, load
 
+pytestmark = pytest.mark.slow
+"""Left out of `make test-fast`."""
+
 PIECES = [
     "", " ", "\n", "\t", ":", "- ", "[", "]", "{", "}", "*a", "&a ", "!!int ", "!x ", "|", ">-\n", "'", '"', "#",
     "null", "true", "1e999", "-1", "99999999999999999999999", ".nan", "<<: ", "? ", "%YAML 1.1\n", "---\n", "...\n",
