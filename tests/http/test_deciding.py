@@ -85,7 +85,7 @@ def test_an_unknown_moment_is_told_the_nearest(door: Door) -> None:
         ({"context": {"used": "ten"}}, "invalid-context", "context.used", "of type int"),
         ({"context": {"used": True}}, "invalid-context", "context.used", "of type int"),
         ({"context": {"limit": "x" * 257}}, "invalid-context", "context.limit", "256"),
-        ({"limit": 2}, "limit-unsupported", "limit", "is 1 in this version"),
+        ({"limit": 11}, "invalid-question", "limit", "10"),
         ({"budget_ms": 0}, "invalid-question", "budget_ms", ">= 1"),
         ({"budget_ms": "50"}, "invalid-question", "budget_ms", "Expected `int"),
         ({"customer": {}}, "invalid-question", "customer", "`id` or `email`"),

@@ -46,7 +46,8 @@ class Offer(Document, frozen=True, kw_only=True):
     """Something that can be presented.
 
     `margin` is the money gained over the first year when the offer is accepted, in the playbook's currency;
-    `contact_cost` is what one presentation costs; `attributes` become `offer.<name>` in policies.
+    `contact_cost` is what one presentation costs; `attributes` become `offer.<name>` in policies. `lever` multiplies
+    its value where arbitration is `pcvl`.
     """
 
     offer: str
@@ -65,6 +66,7 @@ class Offer(Document, frozen=True, kw_only=True):
     valid_from: str | None = None
     valid_to: str | None = None
     attributes: Mapping[str, bool | int | float | str] = {}
+    lever: float = 1.0
 
 
 class QuietHours(Document, frozen=True, kw_only=True):
@@ -105,8 +107,20 @@ class Channel(Document, frozen=True, kw_only=True):
     quiet_hours: QuietHours | None = None
 
 
+class SafeDefault(Document, frozen=True, kw_only=True):
+    """What to show while nothing is offered: no offer itself, so that it needs no consent and uses no limit."""
+
+    headline: str
+    body: str = ""
+    action: str = ""
+
+
 class Moment(Document, frozen=True, kw_only=True):
-    """The point at which value is weighed; every decision names one."""
+    """The point at which value is weighed; every decision names one.
+
+    `safe_default` is shown whenever nothing is offered, also to the control group. `weights` are the context weights
+    of offers, by their id or kind, where arbitration is `pcvl`.
+    """
 
     moment: str
     title: str
@@ -114,6 +128,8 @@ class Moment(Document, frozen=True, kw_only=True):
     priority: PriorityClass = "interactive"
     budget_ms: int = 50
     context: Mapping[str, Literal["bool", "int", "double", "string"]] = {}
+    safe_default: SafeDefault | None = None
+    weights: Mapping[str, float] = {}
 
 
 class Candidate(msgspec.Struct, frozen=True):

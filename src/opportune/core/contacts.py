@@ -101,21 +101,25 @@ def in_quiet_hours(rule: QuietRule, local_minute: int) -> bool:
     return local_minute >= rule.start_minute or local_minute < rule.end_minute
 
 
-def with_contact(contacts: tuple[Contact, ...], contact: Contact, keep_ms: int) -> tuple[Contact, ...]:
-    """The contacts with one more; those too old for any limit are let go.
+def with_contacts(contacts: tuple[Contact, ...], made: tuple[Contact, ...], keep_ms: int) -> tuple[Contact, ...]:
+    """The contacts with those made now; those too old for any limit are let go.
 
     INVARIANT: at most CONTACTS_KEPT_MAX are kept, the newest: limits are far smaller than that.
     """
-    kept = tuple(known for known in contacts if contact.at_ms - known.at_ms < keep_ms)
-    return (*kept[-(CONTACTS_KEPT_MAX - 1) :], contact)
+    kept = tuple(known for known in contacts if made[0].at_ms - known.at_ms < keep_ms)
+    return (*kept, *made)[-CONTACTS_KEPT_MAX:]
 
 
-def with_state(contacts: tuple[Contact, ...], decision: str, state: ContactState) -> tuple[Contact, ...]:
-    """The contacts with the one of `decision` in a later state; states only move forward."""
+def with_state(
+    contacts: tuple[Contact, ...], decision: str, state: ContactState, offer: str | None = None
+) -> tuple[Contact, ...]:
+    """The contacts with those of `decision` (or just the one for `offer`) in a later state; states only move
+    forward."""
     order: tuple[ContactState, ...] = ("reserved", "delivered", "seen")
     changed = []
     for contact in contacts:
-        if contact.decision != decision or contact.state == "released":
+        other = contact.decision != decision or (offer is not None and contact.offer != offer)
+        if other or contact.state == "released":
             changed.append(contact)
         elif state == "released":
             changed.append(

@@ -36,6 +36,18 @@ class Exploration(Document, frozen=True, kw_only=True):
     floor: float = 0.02
 
 
+class Arbitration(Document, frozen=True, kw_only=True):
+    """How candidates are weighed against each other.
+
+    `value`: uplift x margin - contact cost - fatigue cost + levers, in money. `pcvl`: acceptance x context weight x
+    margin x lever (Pega's P x C x V x L), + what policies add. `same_kind_max` is how many offers of one kind a slate
+    holds.
+    """
+
+    method: Literal["value", "pcvl"] = "value"
+    same_kind_max: int = 1
+
+
 class ModelSpec(Document, frozen=True, kw_only=True):
     """What a model should learn: which offers' effect, from which features, judged by which gates.
 
@@ -186,6 +198,7 @@ class App(Document, frozen=True, kw_only=True):
     timezone: str = "UTC"
     region: str = "eu"
     exploration: Exploration = msgspec.field(default_factory=Exploration)
+    arbitration: Arbitration = Arbitration()
     confidence_min: Mapping[Risk, float] = {}
     offer_attributes: Mapping[str, Literal["bool", "int", "double", "string"]] = {}
     regions: tuple[str, ...] = ()

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from opportune.core.builtin_contracts import narrower, with_builtins, with_meaning
-from opportune.core.catalog import Candidate, Offer, candidates_of
+from opportune.core.catalog import Candidate, Moment, Offer, candidates_of
 from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms_of
 from opportune.core.contracts import ContractError, compile_contract, compile_contracts
 from opportune.core.customers import consent_key
-from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.brain import Brain, Floats
 from opportune.core.durations import parse_duration_ms
 from opportune.core.expressions import parse
 from opportune.core.features import CompiledViews, compile_views
@@ -155,6 +155,8 @@ def compile_brain(
         requirements=frozenset(f"offer.{offer.offer}.requires" for offer in playbook.offers),
         rule_names={rule.id: tuple(sorted(parse(rule.when, types).names)) for rule in rules},
         model=None if card is None else compile_scorecard(card, offers, views.names),
+        levers=np.array([candidate.offer.lever for candidate in candidates], np.float64),
+        weights={one.moment: _weights(one, candidates) for one in playbook.app.moments},
         model_name=None if card is None else f"{card.model}@{card_hash(card)[:12]}",
     )
 
@@ -247,6 +249,12 @@ def _fields(contracts: Sequence[SignalContract]) -> dict[str, dict[str, str]]:
         for name, type_ in signal_fields(contract).items():
             fields[name] = type_ if fields.get(name, type_) == type_ else "dyn"
     return found
+
+
+def _weights(moment: Moment, candidates: Sequence[Candidate]) -> Floats:
+    """The context weight of each candidate at a moment: by its offer, else by its kind, else 1."""
+    weights = moment.weights
+    return np.array([weights.get(c.offer.offer, weights.get(c.offer.kind, 1.0)) for c in candidates], np.float64)
 
 
 def _masks(names: Sequence[str]) -> dict[str, int]:

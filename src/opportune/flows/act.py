@@ -16,6 +16,7 @@ import msgspec
 
 from opportune.core.contacts import with_state
 from opportune.core.customers import ContactState, person_subject
+from opportune.core.decisions.records import decode_record
 from opportune.core.ledger import commitment, entry
 from opportune.core.outcomes import CONTACT_STATE, OutcomeError, OutcomePost
 from opportune.core.releases import Release
@@ -86,7 +87,7 @@ class Act(msgspec.Struct, frozen=True):
         if decision is not None:
             state = CONTACT_STATE.get(post.kind)
             if state is not None:
-                move_contact(tx, decision, state)
+                move_contact(tx, decision, state, offer)
         # 4. fold and 5. write
         self._fold(tx, release, outcome, decision, now_ms)
         tx.put_outcome(msgspec.structs.replace(outcome, leaf=self._leaf(tx, release, outcome)))
@@ -146,9 +147,14 @@ def _decision_of(tx: Transaction, vault: Vault, post: OutcomePost) -> StoredDeci
         tx, vault, str(post.customer), decision.customer
     ):
         raise OutcomeError("wrong_customer", "customer", "this decision was made for another customer")
-    if post.offer is not None and post.offer != decision.offer:
+    if post.offer not in (None, decision.offer, *_slate_of(decision)):
         raise OutcomeError("wrong_offer", "offer", f"this decision did not offer `{post.offer}`")
     return decision
+
+
+def _slate_of(decision: StoredDecision) -> tuple[str, ...]:
+    """The further offers of a decision."""
+    return tuple(pick.offer for pick in decode_record(decision.record).result.slate)
 
 
 def _check_offered(decision: StoredDecision | None, post: OutcomePost) -> None:
@@ -161,8 +167,11 @@ def _check_offered(decision: StoredDecision | None, post: OutcomePost) -> None:
 
 
 def _natural_id(decision: StoredDecision | None, post: OutcomePost) -> str | None:
-    """Of a decision, each kind happens once: sent without an id it is told apart by that."""
-    return None if decision is None else f"{decision.id}.{post.kind}"
+    """Of a decision, each kind happens once per offer: sent without an id it is told apart by that."""
+    if decision is None:
+        return None
+    further = "" if post.offer in (None, decision.offer) else f".{post.offer}"
+    return f"{decision.id}.{post.kind}{further}"
 
 
 def _at_ms(post: OutcomePost, now_ms: int) -> int:
@@ -177,18 +186,20 @@ def _at_ms(post: OutcomePost, now_ms: int) -> int:
     return at_ms
 
 
-def move_contact(tx: Transaction, decision: StoredDecision, state: ContactState) -> None:
-    """Moves the contact that a decision reserved, of the person and of the account."""
+def move_contact(
+    tx: Transaction, decision: StoredDecision, state: ContactState, offer: str | None = None
+) -> None:
+    """Moves what a decision reserved (for one of its offers, or all of them), of the person and of the account."""
     if decision.disposition != "offered":
         return
     replace = msgspec.structs.replace
     person = lives_on(tx.person, decision.customer)
     if person is not None:
-        contacts = with_state(person.contacts, decision.id, state)
+        contacts = with_state(person.contacts, decision.id, state, offer)
         if contacts != person.contacts:
             tx.put_person(replace(person, contacts=contacts, guard=person.guard + 1))
     account = None if decision.account is None else tx.account(decision.account)
     if account is not None:
-        contacts = with_state(account.contacts, decision.id, state)
+        contacts = with_state(account.contacts, decision.id, state, offer)
         if contacts != account.contacts:
             tx.put_account(replace(account, contacts=contacts, guard=account.guard + 1))

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from opportune.core.catalog import Moment
-from opportune.core.contacts import with_contact
+from opportune.core.contacts import with_contacts
 from opportune.core.customers import Account, Contact, Person
 from opportune.core.decisions.answers import Answer, answer_of, unrecorded_answer
 from opportune.core.decisions.brain import Brain
@@ -172,8 +172,7 @@ class Decide(msgspec.Struct, frozen=True):
 
         Should the record become durable after all, what it reserved runs out with its grant: nobody has it.
         """
-        brain = self.brain()
-        return unrecorded_answer(brain.release, question.moment, question.customer.id or "", brain.app.region)
+        return unrecorded_answer(self.brain(), question.moment, question.customer.id or "")
 
     def preview(self, question: Question) -> Answer:
         """The answer that would be given now; writes nothing, reserves nothing, counts nowhere."""
@@ -329,13 +328,14 @@ class Decide(msgspec.Struct, frozen=True):
             return
         at_ms = record.seen.at_ms
         expires_ms = at_ms + brain.grant_ttl_ms[result.channel]
-        contact = Contact(record.id, result.offer, result.channel, at_ms, expires_ms)
+        offers = (result.offer, *(pick.offer for pick in result.slate))
+        made = tuple(Contact(record.id, offer, result.channel, at_ms, expires_ms) for offer in offers)
         keep_ms = brain.contact_keep_ms
         replace = msgspec.structs.replace
-        contacts = with_contact(person.contacts, contact, keep_ms)
+        contacts = with_contacts(person.contacts, made, keep_ms)
         tx.put_person(replace(person, contacts=contacts, guard=person.guard + 1))
         if account is not None:
-            contacts = with_contact(account.contacts, contact, keep_ms)
+            contacts = with_contacts(account.contacts, made, keep_ms)
             tx.put_account(replace(account, contacts=contacts, guard=account.guard + 1))
         if brain.channels[result.channel].delivery == "outbox":
             purpose = next(one.offer.purpose for one in brain.candidates if one.offer.offer == result.offer)
@@ -388,6 +388,7 @@ def _asked(
         budget_ms=question.budget_ms or moment.budget_ms,
         key=None if key is None else f"{named}/{key}",
         refused=brain.app.privacy.gpc_purposes if question.gpc else (),
+        limit=question.limit,
     )
 
 

@@ -131,7 +131,7 @@ def decided_assignments(records: Records, spec: ModelSpec, last: int, holdout_sh
     """The system's own decisions as assignments, with the features exactly as they were seen.
 
     With the offer: `offered` and known to have reached the customer. Without: `held_out`, by the offer that would
-    have been made. The rest (escalated, never presented) is no experiment and is left out.
+    have been made. The rest (escalated, forced, never presented) is no experiment and is left out.
     """
     found = []
     for stored in records.decisions(last):
@@ -142,7 +142,7 @@ def decided_assignments(records: Records, spec: ModelSpec, last: int, holdout_sh
             continue
         record = decode_record(stored.record)
         offer = record.result.offer if treated else (record.result.would or "").partition("@")[0]
-        if not offer:
+        if not offer or record.result.forced:
             continue
         chance = record.result.action_probability * ((1.0 - holdout_share) if treated else holdout_share)
         values = tuple(record.seen.features.get(name) for name in spec.features)

@@ -9,10 +9,10 @@ import msgspec
 
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.answers import fill
+from opportune.core.decisions.arbitration import scored_rows
 from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.explain import WhyNot, Words, reason_of, why_not, words
 from opportune.core.decisions.flagged import Flagged, flagged
-from opportune.core.decisions.kernel import scored_rows
 from opportune.core.decisions.records import STEPS, DecisionRecord, ScoredRow, decode_record
 from opportune.ports import Ledger, Pulse, Records, StoredDecision, StoredOutcome
 from opportune.views.ledger import LedgerState, ledger_state

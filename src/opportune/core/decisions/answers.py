@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from opportune.core.catalog import SafeDefault
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import RuleFired, rules_fired, words
 from opportune.core.decisions.records import DecisionRecord
@@ -31,10 +32,22 @@ class OfferShown(msgspec.Struct, frozen=True):
     action: str
 
 
+class Further(msgspec.Struct, frozen=True):
+    """A further offer of a slate, with a grant of its own."""
+
+    offer: OfferShown
+    channel: str
+    action_probability: float
+    confidence: float
+    grant: str | None
+    expires_at: str
+
+
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer to a question. `recorded` is false only for previews. `region` is where it was decided.
 
-    With `delivery` `outbox` Opportune sends the offer itself, and there is no grant to present it.
+    With `delivery` `outbox` Opportune sends the offer itself, and there is no grant to present it. `slate` are further
+    offers, when more than one was asked for; `safe_default` is what to show while nothing is offered.
     """
 
     decision_id: str
@@ -61,6 +74,9 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     missing: tuple[str, ...] = ()
     recorded: bool = True
     region: str = ""
+    slate: tuple[Further, ...] = ()
+    safe_default: SafeDefault | None = None
+    forced: tuple[str, ...] = ()
 
 
 def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *, preview: bool = False) -> Answer:
@@ -78,7 +94,7 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
         delivery = brain.channels[result.channel].delivery
         # What Opportune sends itself is nobody else's to present.
         if sign is not None and not preview and delivery == "caller":
-            grant = _grant(record, shown, expires_ms, sign)
+            grant = _grant(record, shown, result.channel, expires_ms, sign)
     return Answer(
         decision_id=record.id,
         disposition=result.disposition,
@@ -104,10 +120,25 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
         missing=record.seen.missing,
         recorded=not preview,
         region=record.region,
+        slate=_slate(brain, record, None if preview else sign) if result.slate else (),
+        safe_default=brain.moments[record.asked.moment].safe_default if shown is None else None,
+        forced=result.forced,
     )
 
 
-def unrecorded_answer(release: str, moment: str, customer: str, region: str = "") -> Answer:
+def _slate(brain: Brain, record: DecisionRecord, sign: Sign | None) -> tuple[Further, ...]:
+    found = []
+    for pick in record.result.slate:
+        shown = _shown(brain, record, pick.offer, pick.channel)
+        expires_ms = record.seen.at_ms + brain.grant_ttl_ms[pick.channel]
+        grant = None if sign is None else _grant(record, shown, pick.channel, expires_ms, sign)
+        found.append(
+            Further(shown, pick.channel, pick.action_probability, pick.confidence, grant, format_time(expires_ms))
+        )
+    return tuple(found)
+
+
+def unrecorded_answer(brain: Brain, moment: str, customer: str) -> Answer:
     """The safe default when no record could be made in time: nothing is offered, so nothing needs one."""
     nothing = "There is nothing we would like to suggest right now."
     why = "The answer was not recorded in time, so the safe default was given: offer nothing."
@@ -115,7 +146,7 @@ def unrecorded_answer(release: str, moment: str, customer: str, region: str = ""
         decision_id="",
         disposition="fallback",
         reason="TIMEOUT",
-        release=release,
+        release=brain.release,
         moment=moment,
         customer=customer,
         offer=None,
@@ -128,7 +159,8 @@ def unrecorded_answer(release: str, moment: str, customer: str, region: str = ""
         timings_us={},
         degraded=("record.late",),
         recorded=False,
-        region=region,
+        region=brain.app.region,
+        safe_default=brain.moments[moment].safe_default if moment in brain.moments else None,
     )
 
 
@@ -160,13 +192,13 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
     return text
 
 
-def _grant(record: DecisionRecord, shown: OfferShown, expires_ms: int, sign: Sign) -> str:
+def _grant(record: DecisionRecord, shown: OfferShown, channel: str, expires_ms: int, sign: Sign) -> str:
     """`payload.signature`, both base64url without padding; Ed25519 over the payload text."""
     claims = {
         "decision": record.id,
         "customer": record.asked.customer,
         "offer": shown.id,
-        "channel": record.result.channel,
+        "channel": channel,
         "price": shown.price,
         "currency": shown.currency,
         "per": shown.per,

@@ -18,6 +18,7 @@ from opportune.core.signals import SignalContract
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class Brain(msgspec.Struct, frozen=True):
@@ -25,7 +26,8 @@ class Brain(msgspec.Struct, frozen=True):
 
     `offers` is the fixed order in which the model scores, `priors` are the owners' beliefs in that order, and
     `offer_of[i]` is the place of candidate i's offer in it (`places`: the same as an array). `margins`, `costs` and
-    `fatigue` are money per candidate. `windows` are (first ms, last ms or None) per candidate. `purposes` are the
+    `fatigue` are money per candidate; `levers` and, per moment, `weights` are factors for arbitration by `pcvl`.
+    `windows` are (first ms, last ms or None) per candidate. `purposes` are the
     purposes offers rest on. `requirements` are the policies that stand for what offers require. `rules` and
     `rule_names` give each policy by id and the names its condition reads, `contracts` the newest contract of each
     signal type, for explanations.
@@ -58,6 +60,8 @@ class Brain(msgspec.Struct, frozen=True):
     rule_names: Mapping[str, tuple[str, ...]]
     model: CompiledModel | None
     model_name: str | None
+    levers: Floats
+    weights: Mapping[str, Floats]
     contracts: Mapping[str, SignalContract] = {}
 
     def mask_of(self, channels: tuple[str, ...]) -> int:

@@ -6,17 +6,23 @@ from math import erf, fsum, sqrt
 
 import numpy as np
 
-from opportune.core.decisions.brain import Floats
+from opportune.core.decisions.brain import Bools, Floats
 from opportune.core.playbook import Exploration
 
 
-def probabilities(values: Floats, exploration: Exploration) -> Floats:
+def probabilities(values: Floats, exploration: Exploration, unexplored: Bools | None = None) -> Floats:
     """The chance of each candidate, in closed form; `values` includes NO_OFFER's 0.0. Sums to 1 (9 decimals).
 
     Inverse-gap weighting (Abe & Long 1999; SquareCB, Foster & Rakhlin 2020): with K candidates and the best b,
     p_i = 1 / (K + gamma * (v_b - v_i) / value_scale) for i != b, the rest goes to b; then a share `floor` is spread
-    evenly. Ties go to the first.
+    evenly. Ties go to the first. `unexplored` marks those that have a chance only as the best.
     """
+    if unexplored is not None:
+        open_ = ~unexplored
+        open_[int(values.argmax())] = True
+        spread = np.zeros(len(values))
+        spread[open_] = probabilities(values[open_], exploration)
+        return spread
     count = len(values)
     best = int(values.argmax())
     chances = np.zeros(count)

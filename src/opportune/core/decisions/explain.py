@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from opportune.core.catalog import Candidate
+from opportune.core.decisions.arbitration import scored_rows
 from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.flagged import flag_text, flagged
-from opportune.core.decisions.kernel import scored_rows
 from opportune.core.decisions.records import DecisionRecord, ScoredRow
 from opportune.core.decisions.shortlist import REASON_OF_STAGE
 from opportune.core.policies import Policy, explain

@@ -67,9 +67,6 @@ def check_question(brain: Brain, question: Question) -> tuple[Moment, tuple[str,
     """The moment asked about and the channels open to it; QuestionError for a name the playbook does not have."""
     if (question.customer.id is None) == (question.customer.email is None):
         raise QuestionError("invalid_question", "customer", "name the customer by either `id` or `email`")
-    if question.limit != 1:
-        message = "`limit` is 1 in this version: ask again for a second offer once the first was answered"
-        raise QuestionError("limit_unsupported", "limit", message)
     moment = brain.moments.get(question.moment)
     if moment is None:
         raise QuestionError("unknown_moment", "moment", _unknown("moment", question.moment, brain.moments))

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
+"""2: slates, limits over everybody, what was forced; requirements of offers as one stage."""
 
 Disposition = Literal["offered", "no_offer", "escalated", "held_out", "fallback", "shed"]
 
@@ -17,6 +18,7 @@ STEPS = ("admit", "snapshot", "assign", "shortlist", "score", "choose", "record"
 Reason = Literal[
     "OFFERED",
     "EXPLORED",
+    "FORCED",
     "NO_VALUE",
     "NO_CONSENT",
     "NOT_LAWFUL",
@@ -26,6 +28,8 @@ Reason = Literal[
     "CONTACT_LIMIT",
     "QUIET_HOURS",
     "NOT_VALID_NOW",
+    "VOLUME_LIMIT",
+    "BUDGET_SPENT",
     "NO_CANDIDATE",
     "HELD_OUT",
     "LOW_CONFIDENCE",
@@ -41,6 +45,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     """The question, with the customer already resolved to an id.
 
     `refused` are the purposes that the customer's browser refuses for this decision (Global Privacy Control).
+    `limit` is how many offers may be answered at once.
     """
 
     customer: str
@@ -50,6 +55,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     budget_ms: int = 50
     key: str | None = None
     refused: tuple[str, ...] = ()
+    limit: int = 1
 
 
 class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,6 +66,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     that counts, scope `person` or `account`; `local_minute` is the minute of the customer's local day. `flags` are
     (scope, quality rule, signal type, age_ms of the newest, how many) of signals that were accepted with a flaw.
     `unread` are views that are read from outside and gave nothing: (view, `late` or `failed`).
+    `room` is what is left of limits over everybody (volume, budget) that are nearly used up; others have enough.
     """
 
     at_ms: int
@@ -74,6 +81,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     missing: tuple[str, ...] = ()
     flags: tuple[tuple[str, str, str, int, int], ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
+    room: Mapping[str, float] = {}
 
 
 class Scored(msgspec.Struct, frozen=True, array_like=True):
@@ -108,6 +116,17 @@ class ScoredRow(msgspec.Struct, frozen=True):
     probability: float
 
 
+class Pick(msgspec.Struct, frozen=True, array_like=True):
+    """A further offer of a slate, after the first; its probability is over what was left once those before it
+    were picked."""
+
+    offer: str
+    channel: str
+    value: float
+    action_probability: float
+    confidence: float
+
+
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came out. Masks are hexadecimal bitsets over the release's candidates, in its order.
 
@@ -116,6 +135,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     with the release they give the complete why-not table. `skipped` are policies that could not be judged and do
     not forbid by themselves: (policy, mask, names of what was missing). `why` are the chosen candidate's features
     with their parts of its predicted effect. `would` is the candidate a held-out customer would have been offered.
+    `slate` are further offers beside the first, at most `Asked.limit` with it. `forced` are the policies that forced
+    the choice: nothing was weighed, and nobody learns from it as if it had been.
     """
 
     disposition: Disposition
@@ -135,6 +156,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     scored: Scored = Scored()
     why: tuple[tuple[str, float], ...] = ()
     would: str | None = None
+    slate: tuple[Pick, ...] = ()
+    forced: tuple[str, ...] = ()
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=True):

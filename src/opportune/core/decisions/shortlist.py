@@ -28,6 +28,8 @@ REASON_OF_STAGE: Mapping[str, Reason] = {
     "eligibility": "NOT_ELIGIBLE",
     "no_permit": "NO_PERMIT",
     "quiet_hours": "QUIET_HOURS",
+    "volume_limit": "VOLUME_LIMIT",
+    "budget": "BUDGET_SPENT",
 }
 
 
@@ -36,7 +38,8 @@ class Shortlist(msgspec.Struct, frozen=True):
 
     `stages` are (stage, rule, mask of every candidate the rule holds back) in order: a candidate's reason is the
     first that holds it. `levers` are money added per candidate. `review` maps the policy that demands a person to
-    its candidates; `obligations` likewise.
+    its candidates; `obligations` and `forces` (overrides) likewise. `unexplored` are never tried while another is
+    better.
     """
 
     left: int
@@ -46,6 +49,8 @@ class Shortlist(msgspec.Struct, frozen=True):
     review: tuple[tuple[str, int], ...] = ()
     forced: int = 0
     obligations: tuple[tuple[str, int], ...] = ()
+    forces: tuple[tuple[str, int], ...] = ()
+    unexplored: int = 0
 
 
 def request_values(brain: Brain, asked: Asked, seen: Seen) -> dict[str, Any]:
@@ -94,6 +99,8 @@ def shortlist(brain: Brain, asked: Asked, seen: Seen) -> Shortlist:
         review=standing.review,
         forced=standing.forced & left,
         obligations=standing.obligations,
+        forces=standing.forces if standing.forced else (),
+        unexplored=standing.unexplored,
     )
 
 
@@ -108,6 +115,17 @@ def dominant_reason(brain: Brain, asked: Asked, stages: tuple[tuple[str, str, in
         if stage != "channel" and taken > most:
             best, most = REASON_OF_STAGE[stage], taken
     return best
+
+
+def to_review(listed: Shortlist) -> int:
+    """The candidates that a person must look at first: by a policy, or by the obligation `review`."""
+    mask = 0
+    for _, reviewed in listed.review:
+        mask |= reviewed
+    for name, obliged in listed.obligations:
+        if name == "review":
+            mask |= obliged
+    return mask
 
 
 def _drop(stages: list[tuple[str, str, int]], stage: str, rule: str, mask: int) -> None:

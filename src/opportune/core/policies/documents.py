@@ -48,7 +48,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reason: a plain sentence; `{name}` stands for a variable's value. adjust: a CEL double added to a candidate's
     value, only with the effect `adjust`. priority: higher ones are named first. valid_from, valid_to: RFC 3339
     date-times, or dates in UTC; a date in `valid_to` counts to its end, a date-time is the first moment that does
-    not count.
+    not count. explore: false means that the candidates it hits are never tried while another is better.
     """
 
     id: str
@@ -61,6 +61,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     priority: int = 0
     adjust: str | None = None
     obligations: tuple[str, ...] = ()
+    explore: bool = True
     valid_from: str | None = None
     valid_to: str | None = None
     tests: tuple[PolicyTest, ...] = ()

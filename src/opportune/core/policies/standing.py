@@ -29,6 +29,8 @@ class Standing(msgspec.Struct, frozen=True):
     legal or consent policy forbids it. forbids: (policy, candidates it holds back), in the order they are named;
     a legal or consent policy without an answer is among them. review, obligations: (id, candidates). skipped:
     (policy, candidates, causes) of the failures that do not forbid. levers: candidate -> sum of adjustments.
+    forces: (id, candidates) of the overrides. unexplored: candidates of a policy that says `explore: false`, also
+    where it has no answer.
     """
 
     allowed: int
@@ -40,6 +42,8 @@ class Standing(msgspec.Struct, frozen=True):
     skipped: tuple[tuple[str, int, tuple[str, ...]], ...]
     levers: Mapping[int, float]
     permits: tuple[tuple[str, int], ...]
+    forces: tuple[tuple[str, int], ...] = ()
+    unexplored: int = 0
 
     def forbidden_by(self, candidate: int) -> tuple[Policy, ...]:
         """Return the policies that hold a candidate back, in the order they are named."""
@@ -69,6 +73,7 @@ def resolve(policies: Sequence[Policy], verdicts: Verdicts) -> Standing:
     held: list[tuple[Policy, int]] = []
     review: list[tuple[str, int]] = []
     permits: list[tuple[str, int]] = []
+    forces: list[tuple[str, int]] = []
     obligations: dict[str, int] = {}
     for number, (policy, hit) in enumerate(zip(policies, verdicts.hits, strict=True)):
         effect = policy.effect
@@ -84,6 +89,7 @@ def resolve(policies: Sequence[Policy], verdicts: Verdicts) -> Standing:
             permits.append((policy.id, hit))
         elif effect == "force":
             forced |= hit
+            forces.append((policy.id, hit))
         elif effect == "require_review":
             review.append((policy.id, hit))
         for obligation in policy.obligations:
@@ -104,7 +110,21 @@ def resolve(policies: Sequence[Policy], verdicts: Verdicts) -> Standing:
         skipped=tuple(skipped),
         levers=sums(verdicts.levers),
         permits=tuple(permits),
+        forces=tuple(forces),
+        unexplored=best_only(policies, verdicts),
     )
+
+
+def best_only(policies: Sequence[Policy], verdicts: Verdicts) -> int:
+    """Return the candidates of policies that say `explore: false`, also those where they have no answer."""
+    mask = 0
+    for policy, hit in zip(policies, verdicts.hits, strict=True):
+        if not policy.explore:
+            mask |= hit
+    for number, lost, _ in verdicts.failed:
+        if not policies[number].explore:
+            mask |= lost
+    return mask
 
 
 def sums(levers: Sequence[tuple[int, int, float]]) -> dict[int, float]:

@@ -1,0 +1,150 @@
+"""Arbitration: what every candidate that is left is worth, how often each is tried, and the one that is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from opportune.core.decisions.brain import Bools, Brain, Floats, Ints, indices, places_of
+from opportune.core.decisions.choose import pick, probabilities
+from opportune.core.decisions.draws import uniform
+from opportune.core.decisions.records import Asked, Scored, ScoredRow, Seen
+from opportune.core.decisions.shortlist import Shortlist
+from opportune.core.models import Scores
+
+UPPER_BOUND_SE = 1.0
+"""A candidate stays in arbitration while its value plus this many standard errors is above nothing."""
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What scoring found: per place in `brain.offers`, probabilities and the error of the uplift.
+
+    `model` is None when every number is the owner's prior; `prior` marks the places where it is.
+    """
+
+    p_accept: Sequence[float]
+    uplift: Sequence[float]
+    uplift_se: Sequence[float]
+    model: str | None
+    prior: frozenset[int] = frozenset()
+    scores: Scores | None = None
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """What arbitration drew: the candidate (None: NO_OFFER), its value with standard error, its chance, and whether
+    another was worth more."""
+
+    scored: Scored
+    index: int | None
+    value: float
+    spread: float
+    probability: float
+    explored: bool
+
+
+def arbitrate(
+    brain: Brain,
+    asked: Asked,
+    seen: Seen,
+    listed: Shortlist,
+    estimate: Estimate,
+    decision_id: str,
+    draw: str = "choose",
+) -> Drawn:
+    """Values and chances of all that is left, and one drawn among them and NO_OFFER. `draw` names the draw: the
+    places of a slate have one each."""
+    left = places_of(listed.left, len(brain.candidates))
+    values, spreads = _values(brain, asked, seen, listed, estimate, left)
+    if listed.forced:
+        pool = np.flatnonzero(np.isin(left, indices(listed.forced)))
+        chances = np.zeros(len(pool) + 1)
+        chances[int(values[pool].argmax())] = 1.0
+    else:
+        pool = np.flatnonzero(values + UPPER_BOUND_SE * spreads > 0.0)
+        kept = _unexplored(listed, left[pool]) if listed.unexplored else None
+        chances = probabilities(np.append(values[pool], 0.0), brain.app.exploration, kept)
+    position = pick(chances, uniform(decision_id, draw))
+    probability = float(chances[position])
+    spread_out = np.zeros(len(left))
+    spread_out[pool] = chances[:-1]
+    scored = _scored(brain, listed, estimate, left, values, spread_out)
+    if position == len(pool):
+        return Drawn(scored, None, 0.0, 0.0, probability, False)
+    place = int(pool[position])
+    value = float(values[place])
+    return Drawn(
+        scored, int(left[place]), value, float(spreads[place]), probability, bool(value < values[pool].max())
+    )
+
+
+def _unexplored(listed: Shortlist, pool: Ints) -> Bools:
+    """Which of a pool are never tried while another is better; NO_OFFER, the last, only where all the others are so."""
+    kept = np.isin(pool, indices(listed.unexplored))
+    return np.append(kept, kept.all())
+
+
+def scored_rows(brain: Brain, scored: Scored) -> tuple[ScoredRow, ...]:
+    """The columns of a record as rows, for people and for learning."""
+    column = {place: number for number, place in enumerate(scored.offers)}
+    levers = dict(scored.levers)
+    rows = []
+    for index, value, chance in zip(
+        indices(int(scored.left, 16)), scored.values, scored.probabilities, strict=True
+    ):
+        number = column[brain.offer_of[index]]
+        rows.append(
+            ScoredRow(
+                brain.candidates[index].id, index, scored.p_accept[number], scored.uplift[number],
+                scored.uplift_se[number], value, levers.get(index, 0.0), chance,
+            )
+        )  # fmt: skip
+    return tuple(rows)
+
+
+def _scored(
+    brain: Brain, listed: Shortlist, estimate: Estimate, left: Ints, values: Floats, chances: Floats
+) -> Scored:
+    places = np.unique(brain.places[left]).tolist()
+    return Scored(
+        f"{listed.left:x}",
+        tuple(values.tolist()),
+        tuple(chances.tolist()),
+        tuple(places),
+        tuple([estimate.p_accept[place] for place in places]),
+        tuple([estimate.uplift[place] for place in places]),
+        tuple([estimate.uplift_se[place] for place in places]),
+        tuple((index, lever) for index, lever in sorted(listed.levers.items()) if listed.left >> index & 1),
+    )
+
+
+def _values(
+    brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate, left: Ints
+) -> tuple[Floats, Floats]:
+    """What each candidate left is worth, in money, and its standard error; see `playbook.Arbitration`."""
+    places = brain.places[left]
+    margins = brain.margins[left]
+    if brain.app.arbitration.method == "pcvl":
+        factors = margins * brain.levers[left] * brain.weights[asked.moment][left]
+        values = np.asarray(estimate.p_accept)[places] * factors
+        spreads = np.asarray(estimate.uplift_se)[places] * factors
+    else:
+        values = np.asarray(estimate.uplift)[places] * margins - brain.costs[left]
+        spreads = np.asarray(estimate.uplift_se)[places] * margins
+        for channel, count in _recent(seen).items():
+            tired = places_of(brain.channel_masks.get(channel, 0), len(brain.candidates))
+            values -= np.where(np.isin(left, tired), brain.fatigue[left] * count, 0.0)
+    for index, lever in listed.levers.items():
+        values[left == index] += lever
+    return np.rint(values * 1e4) / 1e4, spreads
+
+
+def _recent(seen: Seen) -> dict[str, int]:
+    """Contacts of the last week per channel: each makes the next one cost more."""
+    week_ms = 7 * 24 * 3_600_000
+    counts: dict[str, int] = {}
+    for scope, _, channel, age_ms in seen.contacts:
+        if scope == "person" and age_ms < week_ms:
+            counts[channel] = counts.get(channel, 0) + 1
+    return counts

@@ -1,0 +1,64 @@
+"""Slates: further offers beside the first, each weighed over what is still allowed once those before it are picked."""
+
+from __future__ import annotations
+
+import msgspec
+
+from opportune.core.contacts import over_limits
+from opportune.core.decisions.arbitration import Estimate, arbitrate
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.choose import confidence
+from opportune.core.decisions.records import Asked, Pick, Seen
+from opportune.core.decisions.shortlist import Shortlist, to_review
+
+
+def further(
+    brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate, decision_id: str, first: int
+) -> tuple[Pick, ...]:
+    """Up to `asked.limit` - 1 offers after candidate `first`, in its channel: an offer once, at most
+    `same_kind_max` of a kind, none that needs a person, and none that those before it leave no room for.
+
+    What Opportune sends itself goes alone: one message carries one offer.
+    """
+    channel = brain.candidates[first].channel
+    if channel.delivery != "caller":
+        return ()
+    left = listed.left & brain.channel_masks[channel.channel] & ~to_review(listed)
+    picked, picks = [first], list[Pick]()
+    while len(picked) < asked.limit:
+        left = _without(brain, seen, left, picked)
+        if not left:
+            break
+        open_ = msgspec.structs.replace(listed, left=left, forced=0)
+        drawn = arbitrate(brain, asked, seen, open_, estimate, decision_id, f"choose.{len(picked)}")
+        if drawn.index is None:
+            break
+        candidate = brain.candidates[drawn.index]
+        sure = confidence(drawn.value, drawn.spread)
+        if sure < brain.app.confidence_min.get(candidate.offer.risk, 0.0):
+            left &= ~(1 << drawn.index)
+            continue
+        picked.append(drawn.index)
+        picks.append(Pick(candidate.offer.offer, channel.channel, drawn.value, drawn.probability, sure))
+    return tuple(picks)
+
+
+def _without(brain: Brain, seen: Seen, left: int, picked: list[int]) -> int:
+    """What may still be picked: other offers, of kinds that are not used up, within contact limits that count the
+    offers picked as contacts made now."""
+    kinds: dict[str, int] = {}
+    contacts = list(seen.contacts)
+    for index in picked:
+        offer, channel = brain.candidates[index].offer, brain.candidates[index].channel.channel
+        left &= ~brain.offer_masks[offer.offer]
+        kinds[offer.kind] = kinds.get(offer.kind, 0) + 1
+        contacts.append(("person", offer.offer, channel, 0))
+        if seen.account is not None:
+            contacts.append(("account", offer.offer, channel, 0))
+    used_up = {kind for kind, count in kinds.items() if count >= brain.app.arbitration.same_kind_max}
+    for candidate in brain.candidates:
+        if candidate.offer.kind in used_up:
+            left &= ~(1 << candidate.index)
+    for _, mask in over_limits(brain.limits, contacts, brain.channel_masks, brain.offer_masks):
+        left &= ~mask
+    return left
