@@ -59,16 +59,7 @@ def resolve(policies: Sequence[Policy], verdicts: Verdicts) -> Standing:
     """
     within = verdicts.within
     # INVARIANT: nothing below clears a bit of `hard`; a missing value only ever adds to it.
-    hard = 0
-    lost: dict[int, int] = {}
-    skipped: list[tuple[str, int, tuple[str, ...]]] = []
-    for number, mask, causes in verdicts.failed:
-        policy = policies[number]
-        if policy.class_ in HARD_CLASSES:
-            lost[number] = lost.get(number, 0) | mask
-            hard |= mask
-        else:
-            skipped.append((policy.id, mask, causes))
+    hard, lost, skipped = unanswered(policies, verdicts)
     permitted = forced = 0
     held: list[tuple[Policy, int]] = []
     review: list[tuple[str, int]] = []
@@ -113,6 +104,22 @@ def resolve(policies: Sequence[Policy], verdicts: Verdicts) -> Standing:
         forces=tuple(forces),
         unexplored=best_only(policies, verdicts),
     )
+
+
+def unanswered(
+    policies: Sequence[Policy], verdicts: Verdicts
+) -> tuple[int, dict[int, int], list[tuple[str, int, tuple[str, ...]]]]:
+    """Return (candidates held back by law or consent for want of an answer, the same per policy, what is skipped)."""
+    hard, lost = 0, dict[int, int]()
+    skipped: list[tuple[str, int, tuple[str, ...]]] = []
+    for number, mask, causes in verdicts.failed:
+        policy = policies[number]
+        if policy.class_ in HARD_CLASSES:
+            lost[number] = lost.get(number, 0) | mask
+            hard |= mask
+        else:
+            skipped.append((policy.id, mask, causes))
+    return hard, lost, skipped
 
 
 def best_only(policies: Sequence[Policy], verdicts: Verdicts) -> int:
