@@ -26,6 +26,7 @@ from opportune.doors.cli import (
     playbooks,
     privacy,
     quarantine,
+    replaying,
     serving,
     showing,
 )
@@ -47,7 +48,7 @@ COMMANDS: dict[str, Command] = {
     "consent": consents.consent,
     "decide": deciding.decide,
     "explain": deciding.explain,
-    "replay": deciding.replay,
+    "replay": replaying.replay,
     "train": learning.train,
     "models": learning.models,
     "release": governing.release,

@@ -25,7 +25,7 @@ def backfill(
     as_json: AsJson = False,
 ) -> None:
     """Fold the signal log into features that are new in a release; stopped, it goes on where it was."""
-    from opportune.doors.cli.deciding import named_release
+    from opportune.doors.cli.replaying import named_release
     from opportune.flows.backfill import backfill as fill
 
     workbench = bench(ctx)

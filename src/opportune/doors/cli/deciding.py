@@ -1,4 +1,4 @@
-"""Commands about decisions: `decide`, `explain`, `replay`."""
+"""The commands `decide` and `explain`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
-from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, note, plural, progress, table
+from opportune.doors.cli.output import Refusal, emit, note, plural, progress, table
+from opportune.doors.cli.replaying import no_decision
 
 if TYPE_CHECKING:
     from opportune.core.catalog import Moment
@@ -70,54 +71,8 @@ def explain(
     with workbench.reading(workbench.place(playbook, in_region)) as region:
         view = decision_view(region.records, region.ledger, region.pulse, region.releases.brain_of, decision)
         if view is None:
-            raise Refusal(_no_decision(region, decision))
+            raise Refusal(no_decision(region, decision))
         emit(as_json, view, lambda: case_of(view))
-
-
-def replay(
-    ctx: typer.Context,
-    decision: Annotated[str | None, typer.Argument(metavar="[ID]", help="One decision.")] = None,
-    last: Annotated[int | None, typer.Option("--last", min=1, help="The newest so many instead.")] = None,
-    release: Annotated[str | None, typer.Option("--release", help="Under another release.")] = None,
-    playbook: Playbook = HERE,
-    in_region: InRegion = None,
-    as_json: AsJson = False,
-) -> None:
-    """Rebuild recorded decisions from what they saw and compare them with the record, byte for byte."""
-    if (decision is None) == (last is None):
-        raise Refusal("name one decision ID, or say `--last N`")
-    workbench = bench(ctx)
-    with workbench.reading(workbench.place(playbook, in_region)) as region:
-        ids = [decision] if decision is not None else [one.id for one in region.records.decisions(last or 0)]
-        if decision is not None and region.records.decision(decision) is None:
-            raise Refusal(_no_decision(region, decision))
-        if release is not None:
-            release = named_release(region, release)
-        with progress("replaying", len(ids), quiet=as_json) as advance:
-            differing = []
-            for id_ in ids:
-                found = region.replay(id_, release)
-                advance(1)
-                if not found.same:
-                    differing.append({"id": id_, "difference": found.difference})
-    same = len(ids) - len(differing)
-    under = "" if release is None else f" under release {release}"
-    lines = [f"{one['id']}: {one['difference']}" for one in differing[:20]]
-    lines.append(f"{same} of {len(ids)} the same, byte for byte{under}")
-    emit(as_json, {"same": same, "of": len(ids), "release": release, "different": differing}, "\n".join(lines))
-    if differing:
-        raise typer.Exit(FOUND_SOMETHING)
-
-
-def named_release(region: Region, name: str) -> str:
-    """The full hash of a release named by it or by its beginning; Refusal when that is none, or several."""
-    known = [one.hash for one in region.records.releases()]
-    found = [hash_ for hash_ in known if hash_.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Refusal(f"`{name}` begins {len(found)} releases: write more of it")
-    raise Refusal(f"no release is called `{name}`: there are {', '.join(known) or 'none'}")
 
 
 def _asking(moment: str, channels: tuple[str, ...], context: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -221,9 +176,3 @@ def _answer_text(answer: Answer) -> str:
     else:
         lines.append(f"preview, nothing was written · {took}")
     return "\n".join(lines)
-
-
-def _no_decision(region: Region, id_: str) -> str:
-    newest = region.records.decisions(1)
-    hint = f"the newest is `{newest[0].id}`" if newest else "none was made here yet, `opportune decide` makes one"
-    return f"no decision has the id `{id_}`: {hint}"

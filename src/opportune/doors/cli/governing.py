@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from opportune.doors.cli.deciding import named_release
 from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, Why, bench
 from opportune.doors.cli.output import emit, plural, table
+from opportune.doors.cli.replaying import named_release
 
 
 def release(
