@@ -1,6 +1,6 @@
 """Google's CEL as the oracle: the same text and values, the answer in our representation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -32,6 +32,18 @@ def answer(text: str, values: Mapping[str, object]) -> object:
     data = {name: theirs(VARIABLES[name], value) for name, value in values.items() if value is not None}
     result = environment().compile(text).eval(data=data)
     return FAILED if result.type() == cel.Type.ERROR else ours(result)
+
+
+def answerer(text: str) -> Callable[[Mapping[str, object]], object]:
+    """`answer` for many rows: the text is compiled once."""
+    program = environment().compile(text)
+
+    def run(values: Mapping[str, object]) -> object:
+        data = {name: theirs(VARIABLES[name], value) for name, value in values.items() if value is not None}
+        result = program.eval(data=data)
+        return FAILED if result.type() == cel.Type.ERROR else ours(result)
+
+    return run
 
 
 def theirs(type_: str, value: Any) -> object:
