@@ -70,13 +70,13 @@ def arbitrate(
     spread_out = np.zeros(len(left))
     spread_out[pool] = chances[:-1]
     scored = _scored(brain, listed, estimate, left, values, spread_out)
+    # NO_OFFER competes: where it is worth most, an offer is only tried.
+    best = max(float(values[pool].max(initial=0.0)), 0.0)
     if position == len(pool):
-        return Drawn(scored, None, 0.0, 0.0, probability, False)
+        return Drawn(scored, None, 0.0, 0.0, probability, best > 0.0)
     place = int(pool[position])
     value = float(values[place])
-    return Drawn(
-        scored, int(left[place]), value, float(spreads[place]), probability, bool(value < values[pool].max())
-    )
+    return Drawn(scored, int(left[place]), value, float(spreads[place]), probability, value < best)
 
 
 def _unexplored(listed: Shortlist, pool: Ints) -> Bools:

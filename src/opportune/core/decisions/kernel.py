@@ -10,9 +10,9 @@ from opportune.core.decisions.arbitration import Estimate, arbitrate
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.choose import confidence
 from opportune.core.decisions.draws import in_holdout
-from opportune.core.decisions.records import Asked, Disposition, Reason, Result, Seen
+from opportune.core.decisions.records import Asked, Disposition, Pick, Reason, Result, Seen
 from opportune.core.decisions.shortlist import Shortlist, dominant_reason, shortlist, to_review
-from opportune.core.decisions.slates import further
+from opportune.core.decisions.slates import further, too_unsure
 
 
 class Probe(Protocol):
@@ -108,7 +108,8 @@ def choose(
         return base("no_offer", dominant_reason(brain, asked, listed.stages))
     drawn = arbitrate(brain, asked, seen, listed, estimate, decision_id)
     if drawn.index is None:
-        return base("no_offer", "NO_VALUE", scored=drawn.scored, action_probability=drawn.probability)
+        why: Reason = "EXPLORED" if drawn.explored else "NO_VALUE"
+        return base("no_offer", why, scored=drawn.scored, action_probability=drawn.probability)
     index = drawn.index
     candidate = brain.candidates[index]
     sure = confidence(drawn.value, drawn.spread)
@@ -119,7 +120,7 @@ def choose(
         "action_probability": drawn.probability,
         "confidence": sure,
         "value": drawn.value,
-        "obligations": tuple(name for name, mask in listed.obligations if mask >> index & 1),
+        "obligations": _obliged(brain, listed, 1 << index),
         "why": _why(brain, brain.offer_of[index], estimate),
         "forced": tuple(name for name, mask in listed.forces if mask >> index & 1) if listed.forced else (),
     }
@@ -128,12 +129,21 @@ def choose(
         return base("held_out", "HELD_OUT", would=candidate.id, **found)
     if to_review(listed) >> index & 1:
         return base("escalated", "REVIEW_REQUIRED", **found)
-    if sure < brain.app.confidence_min.get(candidate.offer.risk, 0.0):
+    if too_unsure(brain, candidate, sure):
         return base("escalated", "LOW_CONFIDENCE", **found)
     if asked.limit > 1:
-        found["slate"] = further(brain, asked, seen, listed, estimate, decision_id, index)
+        picks = further(brain, asked, seen, listed, estimate, decision_id, index)
+        found["slate"] = picks
+        found["obligations"] = _obliged(brain, listed, 1 << index, picks)
     reason: Reason = "FORCED" if found["forced"] else "EXPLORED" if drawn.explored else "OFFERED"
     return base("offered", reason, **found)
+
+
+def _obliged(brain: Brain, listed: Shortlist, shown: int, picks: tuple[Pick, ...] = ()) -> tuple[str, ...]:
+    """What is demanded of whoever shows these candidates: what one offer of a slate demands, the slate does."""
+    for pick in picks:
+        shown |= brain.offer_masks[pick.offer] & brain.channel_masks[pick.channel]
+    return tuple(name for name, mask in listed.obligations if mask & shown)
 
 
 def _why(brain: Brain, place: int, estimate: Estimate) -> tuple[tuple[str, float], ...]:

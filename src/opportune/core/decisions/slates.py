@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from opportune.core.catalog import Candidate
 from opportune.core.contacts import over_limits
 from opportune.core.decisions.arbitration import Estimate, arbitrate
 from opportune.core.decisions.brain import Brain
@@ -35,12 +36,19 @@ def further(
             break
         candidate = brain.candidates[drawn.index]
         sure = confidence(drawn.value, drawn.spread)
-        if sure < brain.app.confidence_min.get(candidate.offer.risk, 0.0):
+        if too_unsure(brain, candidate, sure):
             left &= ~(1 << drawn.index)
             continue
         picked.append(drawn.index)
         picks.append(Pick(candidate.offer.offer, channel.channel, drawn.value, drawn.probability, sure))
     return tuple(picks)
+
+
+def too_unsure(brain: Brain, candidate: Candidate, sure: float) -> bool:
+    """Whether a person looks at a candidate first: below the least confidence of its risk, and always where that
+    is 1."""
+    least = brain.app.confidence_min.get(candidate.offer.risk, 0.0)
+    return sure < least or least >= 1.0
 
 
 def _without(brain: Brain, seen: Seen, left: int, picked: list[int]) -> int:
