@@ -15,6 +15,7 @@ from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms
 from opportune.core.contracts import ContractError, compile_contract, compile_contracts
 from opportune.core.customers import consent_key
 from opportune.core.decisions.brain import Brain, Floats
+from opportune.core.decisions.pools import Pools
 from opportune.core.durations import parse_duration_ms
 from opportune.core.expressions import parse
 from opportune.core.features import CompiledViews, compile_views
@@ -128,6 +129,7 @@ def compile_brain(
     rules = all_policies(playbook)
     types = {variable.name: variable.type for variable in variables}
     policies = compile_policies(rules, variables, table_of(candidates))
+    pools = _pools(candidates, place)
     return Brain(
         release=hash_,
         app=playbook.app,
@@ -135,10 +137,10 @@ def compile_brain(
         offers=offers,
         offer_of=tuple(place[candidate.offer.offer] for candidate in candidates),
         priors=tuple(offer.prior for offer in playbook.offers),
-        places=np.array([place[candidate.offer.offer] for candidate in candidates], np.int64),
-        margins=np.array([candidate.offer.margin for candidate in candidates], np.float64),
-        costs=np.array([c.offer.contact_cost + c.channel.contact_cost for c in candidates], np.float64),
-        fatigue=np.array([candidate.channel.fatigue_cost for candidate in candidates], np.float64),
+        places=pools.places,
+        margins=pools.margins,
+        costs=pools.costs,
+        fatigue=pools.fatigue,
         windows=tuple(_window(candidate.offer) for candidate in candidates),
         channels={channel.channel: channel for channel in playbook.channels},
         channel_masks=_masks([candidate.channel.channel for candidate in candidates]),
@@ -157,7 +159,19 @@ def compile_brain(
         model=None if card is None else compile_scorecard(card, offers, views.names),
         levers=np.array([candidate.offer.lever for candidate in candidates], np.float64),
         weights={one.moment: _weights(one, candidates) for one in playbook.app.moments},
+        pools=pools,
         model_name=None if card is None else f"{card.model}@{card_hash(card)[:12]}",
+    )
+
+
+def _pools(candidates: Sequence[Candidate], place: Mapping[str, int]) -> Pools:
+    """The sets of these candidates; `place` is that of each offer."""
+    return Pools(
+        np.array([place[candidate.offer.offer] for candidate in candidates], np.int64),
+        np.array([candidate.offer.margin for candidate in candidates], np.float64),
+        np.array([c.offer.contact_cost + c.channel.contact_cost for c in candidates], np.float64),
+        np.array([candidate.channel.fatigue_cost for candidate in candidates], np.float64),
+        _masks([candidate.channel.channel for candidate in candidates]),
     )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from opportune.core.decisions.brain import Bools, Brain, Floats, Ints, indices, places_of
+from opportune.core.decisions.brain import Bools, Brain, Floats, Ints, indices
 from opportune.core.decisions.choose import pick, probabilities
 from opportune.core.decisions.draws import uniform
+from opportune.core.decisions.pools import Pool
 from opportune.core.decisions.records import Asked, Scored, ScoredRow, Seen
 from opportune.core.decisions.shortlist import Shortlist
 from opportune.core.models import Scores
@@ -55,26 +56,30 @@ def arbitrate(
 ) -> Drawn:
     """Values and chances of all that is left, and one drawn among them and NO_OFFER. `draw` names the draw: the
     places of a slate have one each."""
-    left = places_of(listed.left, len(brain.candidates))
-    values, spreads = _values(brain, asked, seen, listed, estimate, left)
+    pool = brain.pools.of(listed.left)
+    left = pool.left
+    values, spreads = _values(brain, asked, seen, listed, estimate, pool)
     if listed.forced:
-        pool = np.flatnonzero(np.isin(left, indices(listed.forced)))
-        chances = np.zeros(len(pool) + 1)
-        chances[int(values[pool].argmax())] = 1.0
+        open_ = np.isin(left, indices(listed.forced)).nonzero()[0]
+        weighed = values[open_]
+        chances = np.zeros(len(open_) + 1)
+        chances[weighed.argmax()] = 1.0
     else:
-        pool = np.flatnonzero(values + UPPER_BOUND_SE * spreads > 0.0)
-        kept = _unexplored(listed, left[pool]) if listed.unexplored else None
-        chances = probabilities(np.append(values[pool], 0.0), brain.app.exploration, kept)
+        open_ = (values + UPPER_BOUND_SE * spreads > 0.0).nonzero()[0]
+        weighed = np.zeros(len(open_) + 1)  # the last is NO_OFFER's
+        weighed[:-1] = values[open_]
+        kept = _unexplored(listed, left[open_]) if listed.unexplored else None
+        chances = probabilities(weighed, brain.app.exploration, kept)
     position = pick(chances, uniform(decision_id, draw))
     probability = float(chances[position])
     spread_out = np.zeros(len(left))
-    spread_out[pool] = chances[:-1]
-    scored = _scored(brain, listed, estimate, left, values, spread_out)
+    spread_out[open_] = chances[:-1]
+    scored = _scored(listed, estimate, pool, values, spread_out)
     # NO_OFFER competes: where it is worth most, an offer is only tried.
-    best = max(float(values[pool].max(initial=0.0)), 0.0)
-    if position == len(pool):
+    best = max(float(weighed[weighed.argmax()]), 0.0)
+    if position == len(open_):
         return Drawn(scored, None, 0.0, 0.0, probability, best > 0.0)
-    place = int(pool[position])
+    place = int(open_[position])
     value = float(values[place])
     return Drawn(scored, int(left[place]), value, float(spreads[place]), probability, value < best)
 
@@ -103,41 +108,48 @@ def scored_rows(brain: Brain, scored: Scored) -> tuple[ScoredRow, ...]:
     return tuple(rows)
 
 
-def _scored(
-    brain: Brain, listed: Shortlist, estimate: Estimate, left: Ints, values: Floats, chances: Floats
-) -> Scored:
-    places = np.unique(brain.places[left]).tolist()
+def _scored(listed: Shortlist, estimate: Estimate, pool: Pool, values: Floats, chances: Floats) -> Scored:
+    offers, levers = pool.offers, listed.levers
     return Scored(
         f"{listed.left:x}",
         tuple(values.tolist()),
         tuple(chances.tolist()),
-        tuple(places),
-        tuple([estimate.p_accept[place] for place in places]),
-        tuple([estimate.uplift[place] for place in places]),
-        tuple([estimate.uplift_se[place] for place in places]),
-        tuple((index, lever) for index, lever in sorted(listed.levers.items()) if listed.left >> index & 1),
+        offers,
+        _of(offers, estimate.p_accept),
+        _of(offers, estimate.uplift),
+        _of(offers, estimate.uplift_se),
+        tuple([one for one in sorted(levers.items()) if listed.left >> one[0] & 1]) if levers else (),
     )
 
 
+def _of(places: tuple[int, ...], column: Sequence[float]) -> tuple[float, ...]:
+    return tuple(column) if len(places) == len(column) else tuple([column[place] for place in places])
+
+
 def _values(
-    brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate, left: Ints
+    brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate, pool: Pool
 ) -> tuple[Floats, Floats]:
     """What each candidate left is worth, in money, and its standard error; see `playbook.Arbitration`."""
-    places = brain.places[left]
-    margins = brain.margins[left]
+    left, places, margins = pool.left, pool.places, pool.margins
     if brain.app.arbitration.method == "pcvl":
         factors = margins * brain.levers[left] * brain.weights[asked.moment][left]
         values = np.asarray(estimate.p_accept)[places] * factors
         spreads = np.asarray(estimate.uplift_se)[places] * factors
     else:
-        values = np.asarray(estimate.uplift)[places] * margins - brain.costs[left]
-        spreads = np.asarray(estimate.uplift_se)[places] * margins
+        values = np.asarray(estimate.uplift)[places]
+        values *= margins
+        values -= pool.costs
+        spreads = np.asarray(estimate.uplift_se)[places]
+        spreads *= margins
         for channel, count in _recent(seen).items():
-            tired = places_of(brain.channel_masks.get(channel, 0), len(brain.candidates))
-            values -= np.where(np.isin(left, tired), brain.fatigue[left] * count, 0.0)
+            if (tired := pool.tired.get(channel)) is not None:
+                values -= tired * count
     for index, lever in listed.levers.items():
         values[left == index] += lever
-    return np.rint(values * 1e4) / 1e4, spreads
+    values *= 1e4
+    np.rint(values, out=values)
+    values /= 1e4
+    return values, spreads
 
 
 def _recent(seen: Seen) -> dict[str, int]:

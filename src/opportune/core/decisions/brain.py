@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opportune.core.catalog import Candidate, Channel, Moment, Prior
 from opportune.core.contacts import LimitRule, QuietRule
+from opportune.core.decisions.pools import Pools
 from opportune.core.features import CompiledViews
 from opportune.core.models import CompiledModel
 from opportune.core.playbook import App
@@ -27,6 +28,7 @@ class Brain(msgspec.Struct, frozen=True):
     `offers` is the fixed order in which the model scores, `priors` are the owners' beliefs in that order, and
     `offer_of[i]` is the place of candidate i's offer in it (`places`: the same as an array). `margins`, `costs` and
     `fatigue` are money per candidate; `levers` and, per moment, `weights` are factors for arbitration by `pcvl`.
+    `pools` gives sets of candidates laid out for arbitration.
     `windows` are (first ms, last ms or None) per candidate. `purposes` are the
     purposes offers rest on. `requirements` are the policies that stand for what offers require. `rules` and
     `rule_names` give each policy by id and the names its condition reads, `contracts` the newest contract of each
@@ -62,6 +64,7 @@ class Brain(msgspec.Struct, frozen=True):
     model_name: str | None
     levers: Floats
     weights: Mapping[str, Floats]
+    pools: Pools
     contracts: Mapping[str, SignalContract] = {}
 
     def mask_of(self, channels: tuple[str, ...]) -> int:

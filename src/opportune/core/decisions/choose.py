@@ -25,25 +25,33 @@ def probabilities(values: Floats, exploration: Exploration, unexplored: Bools | 
         return spread
     count = len(values)
     best = int(values.argmax())
-    chances = np.zeros(count)
     if exploration.method == "off" or count == 1:
+        chances = np.zeros(count)
         chances[best] = 1.0
         return chances
     if exploration.method == "inverse_gap":
-        gaps = values[best] - values
-        chances = 1.0 / (count + gaps * (exploration.gamma / exploration.value_scale))
+        chances = values[best] - values
+        chances *= exploration.gamma / exploration.value_scale
+        chances += count
+        np.divide(1.0, chances, out=chances)
         chances[best] = 0.0
+    else:
+        chances = np.zeros(count)
     # fsum is exact in any order: the same values give the same bytes on every machine.
     chances[best] = 1.0 - fsum(chances.tolist())
-    chances *= 1.0 - exploration.floor
-    chances += exploration.floor / count
-    return np.rint(chances * 1e9) / 1e9
+    if exploration.floor:
+        chances *= 1.0 - exploration.floor
+        chances += exploration.floor / count
+    chances *= 1e9
+    np.rint(chances, out=chances)
+    chances /= 1e9
+    return chances
 
 
 def pick(chances: Floats, drawn: float) -> int:
     """The candidate a uniform draw falls on; the last with a chance takes what rounding left over."""
-    found = int(np.searchsorted(chances.cumsum(), drawn, side="right"))
-    return found if found < len(chances) else int(np.flatnonzero(chances)[-1])
+    found = int(chances.cumsum().searchsorted(drawn, "right"))
+    return found if found < len(chances) else int(chances.nonzero()[0][-1])
 
 
 def confidence(value: float, value_se: float) -> float:
