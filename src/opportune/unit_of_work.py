@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.core.signals import Signal
 from opportune.ports import (
@@ -57,6 +58,8 @@ class Backing(Protocol):
     def person(self, id_: str) -> Person | None: ...
 
     def account(self, id_: str) -> Account | None: ...
+
+    def tally(self, id_: str) -> Tally | None: ...
 
     def identifier(self, identifier: bytes) -> tuple[str, str] | None:
         """(kind, customer)"""
@@ -157,6 +160,7 @@ class Changes:
         self.seen = Overlay(backing.signal_seen, undo)
         self.people = Overlay(backing.person, undo)
         self.accounts = Overlay(backing.account, undo)
+        self.tallies = Overlay(backing.tally, undo)
         self.identifiers = Overlay(backing.identifier, undo)
         self.decisions = Overlay(backing.decision, undo)
         self.keys = Overlay(backing.decision_of_key, undo)
@@ -178,7 +182,7 @@ class Changes:
             return False
         overlays = (self.people, self.accounts, self.identifiers, self.decisions, self.outcomes)
         others = (self.reviews, self.releases, self.positions, self.requarantined, self.claims)
-        more = (self.suppressed, self.merges, self.proposals, self.actions)
+        more = (self.suppressed, self.merges, self.proposals, self.actions, self.tallies)
         return not any(any(overlay.written()) for overlay in (*overlays, *others, *more))
 
 
@@ -267,6 +271,12 @@ class Group(Transaction):
         if accounts.get(account.id) is None:
             self._count("accounts")
         accounts.put(account.id, account)
+
+    def tally(self, id_: str) -> Tally | None:
+        return self.changes.tallies.get(id_)
+
+    def put_tally(self, tally: Tally) -> None:
+        self.changes.tallies.put(tally.id, tally)
 
     def customer_by(self, identifier: bytes) -> str | None:
         found = self.changes.identifiers.get(identifier)

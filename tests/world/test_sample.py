@@ -14,10 +14,11 @@ import pytest
 
 from opportune.adapters.duckdb.tables import DuckTables
 from opportune.adapters.playbook import load
+from opportune.core.contacts import local_time
 from opportune.core.customers import Account, Consent, Person
 from opportune.core.decisions.kernel import run
 from opportune.core.decisions.records import Asked, Result, Seen
-from opportune.core.decisions.snapshot import local_minute, see
+from opportune.core.decisions.snapshot import see
 from opportune.core.features import run_view_tests
 from opportune.core.playbook import Exploration, Scenario
 from opportune.core.policies.checks import lint, run_policy_tests
@@ -66,7 +67,7 @@ def ask(release: Release, scenario: Scenario) -> Result:
         features={**empty.features, **scenario.features},
         ages_ms={},
         consents={**empty.consents, **scenario.consents},
-        local_minute=local_minute(at_ms, release.playbook.app.timezone),
+        local_minute=local_time(at_ms, release.playbook.app.timezone)[0],
     )
     asked = Asked("scenario", scenario.moment, scenario.channels, scenario.context)
     return run(release.brain, asked, seen, "01940000-0000-7000-8000-000000000000", Calm())

@@ -9,6 +9,8 @@ import msgspec
 
 NO_OFFER = "NO_OFFER"
 """The candidate that is always there, with value 0."""
+SLATE_MAX = 10
+"""No question gets more offers than this at once."""
 
 Risk = Literal["low", "medium", "high"]
 ChannelKind = Literal["pull", "push", "agent"]
@@ -47,7 +49,8 @@ class Offer(Document, frozen=True, kw_only=True):
 
     `margin` is the money gained over the first year when the offer is accepted, in the playbook's currency;
     `contact_cost` is what one presentation costs; `attributes` become `offer.<name>` in policies. `lever` multiplies
-    its value where arbitration is `pcvl`.
+    its value where arbitration is `pcvl`. `spend` is money that each presentation takes from budgets on top of
+    contact costs, such as the value of a voucher.
     """
 
     offer: str
@@ -67,13 +70,21 @@ class Offer(Document, frozen=True, kw_only=True):
     valid_to: str | None = None
     attributes: Mapping[str, bool | int | float | str] = {}
     lever: float = 1.0
+    spend: float = 0.0
+
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 class QuietHours(Document, frozen=True, kw_only=True):
-    """Local hours in the customer's zone during which a channel stays silent: `from` 20:00 `to` 08:00."""
+    """Local hours in the customer's zone during which a channel stays silent: `from` 20:00 `to` 08:00.
+
+    `days` are silent from midnight to midnight, such as sat and sun.
+    """
 
     start: str = msgspec.field(name="from")
     end: str = msgspec.field(name="to")
+    days: tuple[Weekday, ...] = ()
 
 
 class ContactLimit(Document, frozen=True, kw_only=True):
@@ -90,10 +101,33 @@ class ContactLimit(Document, frozen=True, kw_only=True):
     reason: str = "contacted often enough already"
 
 
+class Limit(Document, frozen=True, kw_only=True):
+    """A limit over a group of channels, offers and kinds of offers; what is not named is not asked (none: all).
+
+    At most `at_most` contacts per `per` (such as 7d), of each person, of each account, or of everyone together; or
+    for everyone at most `amount` money. `cooldown: 3d` says at most one per 3d. With `count: offer` each offer is
+    counted for itself.
+    """
+
+    limit: str
+    at_most: int | None = None
+    amount: float | None = None
+    per: str | None = None
+    cooldown: str | None = None
+    of: Literal["person", "account", "everyone"] = "person"
+    channels: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    count: Literal["contacts", "offer"] = "contacts"
+    reason: str = "this is often enough"
+    owner: str = ""
+
+
 class Channel(Document, frozen=True, kw_only=True):
     """A way to reach a customer, with its own cost and limits.
 
     `delivery: caller` leaves presenting the offer to whoever asked; with `outbox` Opportune sends it itself.
+    `cooldown: 3d` leaves a person alone in this channel for three days after each contact.
     """
 
     channel: str
@@ -105,6 +139,7 @@ class Channel(Document, frozen=True, kw_only=True):
     delivery: Literal["caller", "outbox"] = "caller"
     limits: tuple[ContactLimit, ...] = ()
     quiet_hours: QuietHours | None = None
+    cooldown: str | None = None
 
 
 class SafeDefault(Document, frozen=True, kw_only=True):

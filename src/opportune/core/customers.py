@@ -32,8 +32,20 @@ class Consent(msgspec.Struct, frozen=True, array_like=True):
     notice: str = ""
 
 
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """What a reservation holds of a limit over everybody: units of a tally, until `end_ms`."""
+
+    tally: str
+    end_ms: int
+    units: int
+
+
 class Contact(msgspec.Struct, frozen=True, array_like=True):
-    """One use of a customer's attention: reserved at the decision, confirmed on delivery, or released."""
+    """One use of a customer's attention: reserved at the decision, confirmed on delivery, or released.
+
+    `at_ms` is when it was reserved, and once it is delivered, when that was. `holds` are for the person's contact to
+    settle, once; it is empty afterwards.
+    """
 
     decision: str
     offer: str
@@ -41,6 +53,7 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
     expires_ms: int
     state: ContactState = "reserved"
+    holds: tuple[Hold, ...] = ()
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True):

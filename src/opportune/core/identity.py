@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-import msgspec
+from msgspec.structs import replace
 
 from opportune.core.customers import (
     ANY_CHANNEL,
@@ -34,7 +34,6 @@ LINKED_MAX: Final = 5
 """An identifier of more customers than this is a shared inbox: it links nobody any more."""
 LINKED_SIGNALS_MAX: Final = 20_000
 """Two records that both have more signals than this are never merged on the way of a signal: a person does it."""
-CONTACTS_KEPT_MAX: Final = 256
 PHONE_DIGITS_MIN: Final = 6
 """A shorter number is a service's or a typing error, not a person's."""
 
@@ -131,21 +130,25 @@ def merged_consents(
             continue
         broader = consent_holding(found, purpose, channel, controller)
         if broader is not None and word.status != "given" and broader[1].at_ms > word.at_ms:
-            word = msgspec.structs.replace(word, at_ms=broader[1].at_ms)
+            word = replace(word, at_ms=broader[1].at_ms)
         if key in said or broader is None or _differ(broader[1], word):
             found[key] = word
     return found
 
 
 def merged_contacts(one: tuple[Contact, ...], other: tuple[Contact, ...]) -> tuple[Contact, ...]:
-    """Every contact of both, once per decision, in its furthest state; in the order of time."""
-    found: dict[str, Contact] = {}
+    """Every contact of both, once per decision and offer, in its furthest state; in the order of time. What either
+    holds of limits over everybody is held on: it is settled once, by whatever comes of the decision."""
+    found: dict[tuple[str, str], Contact] = {}
     for contact in (*one, *other):
-        known = found.get(contact.decision)
-        if known is None or _CONTACT_ORDER.index(contact.state) > _CONTACT_ORDER.index(known.state):
-            found[contact.decision] = contact
-    ordered = sorted(found.values(), key=lambda contact: (contact.at_ms, contact.decision))
-    return tuple(ordered[-CONTACTS_KEPT_MAX:])
+        key = contact.decision, contact.offer
+        known = found.get(key)
+        if known is not None:
+            further = _CONTACT_ORDER.index(contact.state) > _CONTACT_ORDER.index(known.state)
+            at_ms, holds = max(contact.at_ms, known.at_ms), contact.holds or known.holds
+            contact = replace(contact if further else known, at_ms=at_ms, holds=holds)
+        found[key] = contact
+    return tuple(sorted(found.values(), key=lambda contact: (contact.at_ms, contact.decision, contact.offer)))
 
 
 def unmerged(
@@ -170,12 +173,12 @@ def unmerged(
         if consent.status != "given" and (known is None or known.at_ms <= consent.at_ms):
             consents[key] = consent
     contacts = tuple(
-        msgspec.structs.replace(contact, state="delivered")
-        if contact.state == "reserved" and contact.decision in foreign
+        replace(contact, state="delivered" if contact.state == "reserved" else contact.state, holds=())
+        if contact.decision in foreign
         else contact
         for contact in before.contacts
     )
-    return msgspec.structs.replace(
+    return replace(
         own, consents=consents, contacts=contacts, identifiers=identifiers, guard=guard, merged_into=None
     )
 
@@ -235,7 +238,6 @@ def _stricter(one: Consent | None, other: Consent | None, at_ms: int) -> Consent
     """The word that holds for both; the same whichever way round they are given."""
     if one is None or other is None:
         return one or other
-    replace = msgspec.structs.replace
     if (one.status == "given") != (other.status == "given"):
         refusal = other if one.status == "given" else one
         status = "refused" if refusal.status == "unknown" else refusal.status
@@ -275,6 +277,6 @@ def _flagged(one: tuple[Flag, ...], other: tuple[Flag, ...]) -> tuple[Flag, ...]
         known = found.get((flag.rule, flag.type))
         if known is not None:
             newest = max(known, flag, key=lambda each: (each.at_ms, each.signal))
-            flag = msgspec.structs.replace(newest, count=known.count + flag.count)
+            flag = replace(newest, count=known.count + flag.count)
         found[flag.rule, flag.type] = flag
     return tuple(found.values())

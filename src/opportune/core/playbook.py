@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from opportune.core.catalog import Channel, Document, Moment, Offer, Risk
+from opportune.core.catalog import Channel, Document, Limit, Moment, Offer, Risk
 from opportune.core.features import FeatureView
 from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract
@@ -188,7 +188,8 @@ class App(Document, frozen=True, kw_only=True):
     its own and is served by a process of its own.
 
     `confidence_min` is per risk: below it a chosen offer goes to a person; 1.0 means always.
-    `offer_attributes` declares the type of each `offer.<name>` that policies may read.
+    `offer_attributes` declares the type of each `offer.<name>` that policies may read. `limits` hold over channels,
+    offers and kinds of offers, per person, per account or for everyone together.
     """
 
     project: str
@@ -204,6 +205,7 @@ class App(Document, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     identity: Identity = Identity()
     privacy: Privacy = Privacy()
+    limits: tuple[Limit, ...] = ()
 
     @property
     def every_region(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from opportune.core.builtin_contracts import narrower, with_builtins, with_meaning
 from opportune.core.catalog import Candidate, Moment, Offer, candidates_of
-from opportune.core.contacts import compile_limits, compile_quiet_hours, keep_ms_of
+from opportune.core.contacts import compile_limits, compile_quiet_hours, compile_volumes, keep_ms_of
 from opportune.core.contracts import ContractError, compile_contract, compile_contracts
 from opportune.core.customers import consent_key
 from opportune.core.decisions.brain import Brain, Floats
@@ -124,7 +124,7 @@ def compile_brain(
     offers = tuple(offer.offer for offer in playbook.offers)
     place = {offer: index for index, offer in enumerate(offers)}
     card = cards[0] if cards else None
-    limits = compile_limits(playbook.channels)
+    limits = compile_limits(playbook.app.limits, playbook.channels, candidates)
     variables = variables_of(playbook, views)
     rules = all_policies(playbook)
     types = {variable.name: variable.type for variable in variables}
@@ -150,6 +150,7 @@ def compile_brain(
         limits=limits,
         quiet=compile_quiet_hours(playbook.channels),
         contact_keep_ms=keep_ms_of(limits),
+        volumes=compile_volumes(playbook.app.limits, candidates),
         grant_ttl_ms={one.channel: parse_duration_ms(one.grant_ttl) for one in playbook.channels},
         views=views,
         policies=policies,

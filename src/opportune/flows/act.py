@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from opportune.core.contacts import with_state
-from opportune.core.customers import ContactState, person_subject
+from opportune.core.customers import person_subject
 from opportune.core.decisions.records import decode_record
 from opportune.core.ledger import commitment, entry
 from opportune.core.outcomes import CONTACT_STATE, OutcomeError, OutcomePost
@@ -23,6 +22,7 @@ from opportune.core.releases import Release
 from opportune.core.signals import Signal, content_hash, parse_time_ms
 from opportune.flows.identify import customer_named, lives_on, same_customer
 from opportune.flows.ingest import write_signal
+from opportune.flows.reserve import move_contact
 from opportune.ports import Clock, Records, StoredDecision, StoredOutcome, Transaction, Vault
 
 SOURCE = "opportune"
@@ -87,7 +87,7 @@ class Act(msgspec.Struct, frozen=True):
         if decision is not None:
             state = CONTACT_STATE.get(post.kind)
             if state is not None:
-                move_contact(tx, decision, state, offer)
+                move_contact(tx, decision, state, now_ms, offer, at_ms)
         # 4. fold and 5. write
         self._fold(tx, release, outcome, decision, now_ms)
         tx.put_outcome(msgspec.structs.replace(outcome, leaf=self._leaf(tx, release, outcome)))
@@ -184,22 +184,3 @@ def _at_ms(post: OutcomePost, now_ms: int) -> int:
     if at_ms > now_ms + 300_000:
         raise OutcomeError("invalid_time", "at", f"`{post.at}` lies in the future: check the sender's clock")
     return at_ms
-
-
-def move_contact(
-    tx: Transaction, decision: StoredDecision, state: ContactState, offer: str | None = None
-) -> None:
-    """Moves what a decision reserved (for one of its offers, or all of them), of the person and of the account."""
-    if decision.disposition != "offered":
-        return
-    replace = msgspec.structs.replace
-    person = lives_on(tx.person, decision.customer)
-    if person is not None:
-        contacts = with_state(person.contacts, decision.id, state, offer)
-        if contacts != person.contacts:
-            tx.put_person(replace(person, contacts=contacts, guard=person.guard + 1))
-    account = None if decision.account is None else tx.account(decision.account)
-    if account is not None:
-        contacts = with_state(account.contacts, decision.id, state, offer)
-        if contacts != account.contacts:
-            tx.put_account(replace(account, contacts=contacts, guard=account.guard + 1))

@@ -20,8 +20,8 @@ from typing import Final
 import msgspec
 
 from opportune.core.catalog import Moment
-from opportune.core.contacts import with_contacts
-from opportune.core.customers import Account, Contact, Person
+from opportune.core.contacts import TallyOf
+from opportune.core.customers import Account, Person
 from opportune.core.decisions.answers import Answer, answer_of, unrecorded_answer
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.kernel import ScoreFailed, run
@@ -41,7 +41,8 @@ from opportune.core.ledger import commitment, entry
 from opportune.flows.admission import Gate
 from opportune.flows.identify import customer_by_email, customer_named, lives_on
 from opportune.flows.outside import OutsideReads, lost
-from opportune.ports import Action, Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
+from opportune.flows.reserve import has_room, reserve, room_now
+from opportune.ports import Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
 
 FALLBACK_RESERVE_US = 2_000
 """Left of the budget for recording and answering: later than this, no step of the kernel begins."""
@@ -250,11 +251,13 @@ class Decide(msgspec.Struct, frozen=True):
 
     def _make(
         self, brain: Brain, asked: Asked, person: Person, account: Account | None, id_: str, probe: LiveProbe,
-        outside: Outside = NOTHING_READ,
+        outside: Outside = NOTHING_READ, tally_of: TallyOf | None = None,
     ) -> Made:  # fmt: skip
         # 2. snapshot
         probe.begin("snapshot")
-        seen = see(brain, person, account, asked.channels, self.clock.now_ms(), asked.refused, outside)
+        now_ms = self.clock.now_ms()
+        room = room_now(brain, tally_of or self.records.tally, now_ms)
+        seen = see(brain, person, account, asked.channels, now_ms, asked.refused, outside, room)
         # 3. to 6.
         result = self._run(brain, asked, seen, id_, probe)
         probe.begin("record")
@@ -298,15 +301,15 @@ class Decide(msgspec.Struct, frozen=True):
             raise _unknown_customer()
         account = None if person.account is None else tx.account(person.account)
         guards = (person.guard, 0 if account is None else account.guard)
-        if guards != made.guards or person.id != asked.customer:
+        if guards != made.guards or person.id != asked.customer or not has_room(tx, brain, made.record):
             # INVARIANT: consent and limits hold at the commit, not only at the snapshot; also for whoever was merged
-            # meanwhile, or is two again.
+            # meanwhile, or is two again, and for what all others took of a volume or a budget.
             asked = msgspec.structs.replace(asked, customer=person.id)
             again = LiveProbe(self.clock, probe.start_us, asked.budget_ms, admitted=not _was_shed(made))
             # The writer waits for no reader: what was read counts, if it is about the same two.
             same = made.read_for == (person.id, None if account is None else account.id)
             outside = made.outside if same else lost(brain.views.outside)
-            made = self._make(brain, asked, person, account, made.record.id, again, outside)
+            made = self._make(brain, asked, person, account, made.record.id, again, outside, tx.tally)
             answer = answer_of(brain, made.record, self.vault.sign)
         self._reserve(tx, brain, made.record, person, account)
         self._write(tx, made)
@@ -323,28 +326,7 @@ class Decide(msgspec.Struct, frozen=True):
     def _reserve(
         self, tx: Transaction, brain: Brain, record: DecisionRecord, person: Person, account: Account | None
     ) -> None:
-        result = record.result
-        if result.disposition != "offered" or result.offer is None or result.channel is None:
-            return
-        at_ms = record.seen.at_ms
-        expires_ms = at_ms + brain.grant_ttl_ms[result.channel]
-        offers = (result.offer, *(pick.offer for pick in result.slate))
-        made = tuple(Contact(record.id, offer, result.channel, at_ms, expires_ms) for offer in offers)
-        keep_ms = brain.contact_keep_ms
-        replace = msgspec.structs.replace
-        contacts = with_contacts(person.contacts, made, keep_ms)
-        tx.put_person(replace(person, contacts=contacts, guard=person.guard + 1))
-        if account is not None:
-            contacts = with_contacts(account.contacts, made, keep_ms)
-            tx.put_account(replace(account, contacts=contacts, guard=account.guard + 1))
-        if brain.channels[result.channel].delivery == "outbox":
-            purpose = next(one.offer.purpose for one in brain.candidates if one.offer.offer == result.offer)
-            tx.put_action(
-                Action(
-                    record.id, at_ms, person.id, None if account is None else account.id, result.channel, result.offer,
-                    purpose, at_ms, expires_ms,
-                )
-            )  # fmt: skip
+        reserve(tx, brain, record, person, account)
 
     def _write(self, tx: Transaction, made: Made) -> None:
         record, result = made.record, made.record.result

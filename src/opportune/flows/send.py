@@ -22,9 +22,10 @@ from opportune.core.decisions.snapshot import see
 from opportune.core.ledger import entry
 from opportune.core.outcomes import OutcomePost
 from opportune.core.releases import Release
-from opportune.flows.act import Act, move_contact
+from opportune.flows.act import Act
 from opportune.flows.identify import lives_on
 from opportune.flows.outgoing import Outgoing
+from opportune.flows.reserve import move_contact, room_without
 from opportune.ports import (
     Action,
     Clock,
@@ -45,7 +46,6 @@ BACK_OFF_MS = 5_000
 DUE = ("queued", "failed", "sending")
 
 _log = logging.getLogger(__name__)
-Look = Callable[[str], Person | None]
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -140,7 +140,7 @@ class Send(msgspec.Struct, frozen=True):
             return None
         stored = tx.decision(action.id)
         record = None if stored is None else decode_record(stored.record)
-        refusal = "erased" if record is None else self._refusal(action, record, tx.person, tx.account)
+        refusal = "erased" if record is None else self._refusal(action, record, tx)
         if refusal is None:
             replaced = msgspec.structs.replace(
                 action, status="sending", attempts=action.attempts + 1, due_ms=now_ms + LEASE_MS
@@ -159,17 +159,15 @@ class Send(msgspec.Struct, frozen=True):
             self._close(tx, action, "cancelled", refusal)
 
     def _refused_now(self, action: Action, record: DecisionRecord) -> str | None:
-        return self._refusal(action, record, self.records.person, self.records.account)
+        return self._refusal(action, record, self.records)
 
-    def _refusal(
-        self, action: Action, record: DecisionRecord, person_of: Look, account_of: Callable[[str], Account | None]
-    ) -> str | None:
+    def _refusal(self, action: Action, record: DecisionRecord, look: Transaction | Records) -> str | None:
         """Why the action may not go now; None when it may. Everything that can forbid an offer is asked again, under
         the release that is live now, with the customer's own reservation for this action left aside."""
         now_ms, brain = self.clock.now_ms(), self.release().brain
         if action.expires_ms <= now_ms:
             return "expired"
-        person = lives_on(person_of, action.customer)
+        person = lives_on(look.person, action.customer)
         if person is None:
             return "erased"
         own = next((one for one in person.contacts if one.decision == action.id), None)
@@ -178,8 +176,11 @@ class Send(msgspec.Struct, frozen=True):
         place = next((c.index for c in brain.candidates if c.id == f"{action.offer}@{action.channel}"), None)
         if place is None:
             return "not_in_the_live_release"
-        account = None if person.account is None else account_of(person.account)
-        seen = see(brain, _without(person, action.id), _without_account(account, action.id), (action.channel,), now_ms)
+        account = None if person.account is None else look.account(person.account)
+        seen = see(
+            brain, _without(person, action.id), _without_account(account, action.id), (action.channel,), now_ms,
+            room=room_without(brain, look.tally, now_ms, own.holds),
+        )  # fmt: skip
         asked = msgspec.structs.replace(record.asked, customer=person.id, channels=(action.channel,))
         found = shortlist(brain, asked, seen)
         if found.left >> place & 1:
@@ -218,7 +219,7 @@ class Send(msgspec.Struct, frozen=True):
                 stored = tx.decision(id_)
                 refusal = "erased"
                 if stored is not None:
-                    refusal = self._refusal(action, decode_record(stored.record), tx.person, tx.account) or "held"
+                    refusal = self._refusal(action, decode_record(stored.record), tx) or "held"
                 self._hold(tx, action, refusal)
             elif delivery.status == "failed" and action.attempts < ATTEMPTS_MAX:
                 # Doubling pauses; the id's own digits spread those that failed together.
@@ -240,7 +241,10 @@ class Send(msgspec.Struct, frozen=True):
         if stored is not None and status == "sent":
             self.act.take(tx, release, OutcomePost(kind="delivered", decision=action.id), now_ms)
         elif stored is not None and status == "cancelled":
-            move_contact(tx, stored, "released")
+            move_contact(tx, stored, "released", now_ms)
+        elif stored is not None and status == "unknown":
+            # INVARIANT: what may have left counts as a contact, though nobody knows that it arrived.
+            move_contact(tx, stored, "delivered", now_ms)
         tx.append_leaf(
             entry(
                 entry_id=self.clock.new_id(), ts_ms=now_ms, kind="action", region=release.region, actor="send",

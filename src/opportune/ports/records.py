@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.core.signals import Signal
 from opportune.ports.stored import (
@@ -52,6 +53,11 @@ class Transaction(Protocol):
     def account(self, id_: str) -> Account | None: ...
 
     def put_account(self, account: Account) -> None: ...
+
+    def tally(self, id_: str) -> Tally | None:
+        """What everybody together has used of a limit."""
+
+    def put_tally(self, tally: Tally) -> None: ...
 
     def customer_by(self, identifier: bytes) -> str | None:
         """The customer a keyed-hashed identifier points to."""
@@ -124,6 +130,9 @@ class Records(Protocol):
     def person(self, id_: str) -> Person | None: ...
 
     def account(self, id_: str) -> Account | None: ...
+
+    def tally(self, id_: str) -> Tally | None:
+        """What everybody together has used of a limit; on every decision's path, so at about a microsecond."""
 
     def customer_by(self, identifier: bytes) -> str | None: ...
 

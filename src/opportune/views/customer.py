@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from opportune.core.consents import held
-from opportune.core.contacts import counting
+from opportune.core.contacts import counted, counting
 from opportune.core.customers import Account, ConsentStatus, Contact, Flag, Origin, Person
 from opportune.core.decisions.brain import Brain
 from opportune.core.features import CompiledViews, FeatureVector
@@ -279,13 +279,7 @@ def attention(brain: Brain, person: Person | None, account: Account | None, now_
     for rule in brain.limits:
         if person is None and rule.scope == "person":
             continue
-        counts: dict[str, int] = {}
-        for scope, offer, channel, age_ms in contacts:
-            if scope != rule.scope or age_ms >= rule.per_ms or (rule.count == "channel" and channel != rule.channel):
-                continue
-            key = offer if rule.count == "offer" else ""
-            counts[key] = counts.get(key, 0) + 1
-        used = max(counts.values(), default=0)
+        used = max(counted(rule, contacts).values(), default=0)
         found.append(Attention(rule.id, rule.channel, rule.scope, used, rule.at_most, rule.per_ms, rule.reason))
     return tuple(found)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.ports import (
     Access,
@@ -43,6 +44,7 @@ class Kept:
         self.seen: dict[tuple[str, str], tuple[int, bytes]] = {}
         self.people: dict[str, Person] = {}
         self.accounts: dict[str, Account] = {}
+        self.tallies: dict[str, Tally] = {}
         self.identifiers: dict[bytes, tuple[str, str]] = {}
         self.decisions: dict[str, StoredDecision] = {}
         self.decision_ids: list[str] = []
@@ -61,6 +63,7 @@ class Kept:
         self.signal_seen = self.seen.get
         self.person = self.people.get
         self.account = self.accounts.get
+        self.tally = self.tallies.get
         self.identifier = self.identifiers.get
         self.decision = self.decisions.get
         self.decision_of_key = self.keys.get
@@ -97,6 +100,7 @@ class Kept:
         self.seen.update(changes.seen.written())
         self.people.update(changes.people.written())
         self.accounts.update(changes.accounts.written())
+        self.tallies.update(changes.tallies.written())
         self.identifiers.update(changes.identifiers.written())
         self.decisions.update(changes.decisions.written())
         self.keys.update(changes.keys.written())

@@ -8,6 +8,7 @@ from threading import Event, Lock, get_ident
 from typing import Any, Literal, TypeVar
 
 from opportune.adapters.memory.kept import Kept, seq_of
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.ports import (
     Access,
@@ -74,6 +75,9 @@ class MemoryRecords(Records):
 
     def account(self, id_: str) -> Account | None:
         return self._kept.accounts.get(id_)
+
+    def tally(self, id_: str) -> Tally | None:
+        return self._kept.tallies.get(id_)
 
     def customer_by(self, identifier: bytes) -> str | None:
         found = self._kept.identifiers.get(identifier)

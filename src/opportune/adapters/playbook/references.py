@@ -11,6 +11,7 @@ import msgspec
 
 from opportune.core.builtin_contracts import with_builtins
 from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
+from opportune.core.contacts import channel_limit_problems, limit_problems
 from opportune.core.contracts import contract_problems
 from opportune.core.durations import parse_duration_ms
 from opportune.core.features import FeatureView
@@ -149,6 +150,8 @@ def _app(playbook: Playbook, app: App) -> Iterator[Found]:
         yield from _within(("confidence_min", risk), share, 0, 1)
     for kept, text in app.privacy.retention.items():
         yield from _period(("privacy", "retention", kept), text)
+    for one in limit_problems(app.limits, playbook.offers, playbook.channels):
+        yield Found(one.field, one.message, one.nearest)
 
 
 def _regions(app: App) -> Iterator[Found]:
@@ -197,6 +200,7 @@ def _offer(playbook: Playbook, offer: Offer) -> Iterator[Found]:
     yield from _within(("prior", "uplift"), offer.prior.uplift, -1, 1)
     yield from _not_negative(("price", "amount"), offer.price.amount)
     yield from _not_negative(("contact_cost",), offer.contact_cost)
+    yield from _not_negative(("spend",), offer.spend)
     if not _CURRENCY.fullmatch(offer.price.currency):
         yield Found(("price", "currency"), f"{quoted(offer.price.currency)} is not a currency code such as `EUR`")
     yield from _validity(offer)
@@ -228,6 +232,8 @@ def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
         seen.add(limit.limit)
         yield from _duration(("limits", index, "per"), limit.per)
         yield from _positive(("limits", index, "at_most"), limit.at_most)
+    for one in channel_limit_problems(channel):
+        yield Found(one.field, one.message, one.nearest)
     if channel.quiet_hours is not None:
         for name, text in (("from", channel.quiet_hours.start), ("to", channel.quiet_hours.end)):
             if not _TIME_OF_DAY.fullmatch(text):

@@ -11,6 +11,7 @@ from opportune.adapters.sqlite.cache import Cache
 from opportune.adapters.sqlite.file import Readers
 from opportune.adapters.sqlite.rows import Rows
 from opportune.adapters.sqlite.sealing import every_known, known
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.ports import (
     Action,
@@ -53,6 +54,11 @@ class Committed:
         self.accounts: Cache[Account] = Cache(
             lambda id_: known(sealed.account, readers.one(queries.ACCOUNT, id_)), cached_max
         )
+        # Few and small: all of them are in memory. Written by the writer's thread alone, one key at a time.
+        self.tallies: dict[str, Tally] = {
+            tally.id: tally for tally in map(rows.tally, connection.execute(queries.TALLIES).fetchall())
+        }
+        self.tally: Callable[[str], Tally | None] = self.tallies.get
         self.marks: dict[str, Mark] = {
             name: Mark(last, removed) for name, last, removed in connection.execute(queries.MARKS)
         }
@@ -146,6 +152,7 @@ class Committed:
         self.counts = {**self.counts, **self.totals(changes.counts)}
         self.people.replace(changes.people.written())
         self.accounts.replace(changes.accounts.written())
+        self.tallies.update(changes.tallies.written())
 
     def take_away(self, totals: Mapping[str, int], marks: Mapping[str, Mark], customers: Collection[str]) -> None:
         """After COMMIT of a removal: what the counters and marks are now, and whose state nobody may find here."""

@@ -65,6 +65,8 @@ PUT_QUARANTINE: Final = Write("quarantine", QUARANTINED, "seq")
 # Stores the newest state of people and accounts
 WRITE_PEOPLE: Final = Write("people", "id, state", "id")
 WRITE_ACCOUNTS: Final = Write("accounts", "id, state", "id")
+# Stores what was used of limits over everybody
+WRITE_TALLIES: Final = Write("tallies", "id, state", "id")
 # Points identifiers at customers
 WRITE_IDENTIFIERS: Final = Write("identifiers", "hash, kind, customer", "hash")
 # Says who holds which value of a uniqueness rule
@@ -120,6 +122,9 @@ QUARANTINE_BY_SEQ: Final = f"SELECT {QUARANTINED} FROM quarantine WHERE seq = ?"
 # The state of one person or account
 PERSON: Final = "SELECT id, state FROM people WHERE id = ?"
 ACCOUNT: Final = "SELECT id, state FROM accounts WHERE id = ?"
+# What was used of one limit over everybody, and of all
+TALLY: Final = "SELECT state FROM tallies WHERE id = ?"
+TALLIES: Final = "SELECT state FROM tallies"
 # One batch of people after an id
 PEOPLE_AFTER: Final = "SELECT id, state FROM people WHERE id > ? ORDER BY id LIMIT ?"
 # One batch of accounts after an id

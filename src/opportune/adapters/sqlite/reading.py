@@ -4,12 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from opportune.adapters.sqlite import queries
+from opportune.adapters.sqlite import queries, rows
 from opportune.adapters.sqlite.file import Readers
 from opportune.adapters.sqlite.records import SqliteRecords
 from opportune.adapters.sqlite.rows import Rows
 from opportune.adapters.sqlite.schema import MIGRATIONS, version_of
 from opportune.adapters.sqlite.sealing import known
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.ports import Seal, StoreBroken, StoredSignal, Transaction
 from opportune.unit_of_work import COUNTED
@@ -34,6 +35,7 @@ class SqliteReading(SqliteRecords):
         self._rows = Rows(seal)
         self._person = self._read_person
         self._account = self._read_account
+        self._tally = self._read_tally
 
     def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
         raise StoreBroken("this store is open for reading only")
@@ -69,3 +71,7 @@ class SqliteReading(SqliteRecords):
 
     def _read_account(self, id_: str) -> Account | None:
         return known(self._rows.account, self._readers.one(queries.ACCOUNT, id_))
+
+    def _read_tally(self, id_: str) -> Tally | None:
+        row = self._readers.one(queries.TALLY, id_)
+        return None if row is None else rows.tally(row)

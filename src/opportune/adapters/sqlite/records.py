@@ -14,6 +14,7 @@ from opportune.adapters.sqlite.rows import Rows
 from opportune.adapters.sqlite.schema import migrate
 from opportune.adapters.sqlite.sealing import every_known, known
 from opportune.adapters.sqlite.writer import Barrier, Unit, Writer
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.ports import (
     Access,
@@ -76,6 +77,7 @@ class SqliteRecords(Records):
         # Bound once: these two are on every decision's path.
         self._person: Callable[[str], Person | None] = committed.people.get
         self._account: Callable[[str], Account | None] = committed.accounts.get
+        self._tally: Callable[[str], Tally | None] = committed.tally
 
     def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
         self._writer.submit(Unit(work, done))
@@ -90,6 +92,9 @@ class SqliteRecords(Records):
 
     def account(self, id_: str) -> Account | None:
         return self._account(id_)
+
+    def tally(self, id_: str) -> Tally | None:
+        return self._tally(id_)
 
     def customer_by(self, identifier: bytes) -> str | None:
         row = self._readers.one(queries.IDENTIFIER, identifier)

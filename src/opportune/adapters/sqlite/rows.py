@@ -12,6 +12,7 @@ import msgspec
 from opportune.adapters.sqlite import queries
 from opportune.adapters.sqlite.queries import Write
 from opportune.adapters.sqlite.sealing import opened, shut
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person, account_subject, person_subject, subject_of
 from opportune.core.signals import Problem, Repair, Signal
 from opportune.ports import (
@@ -34,6 +35,7 @@ Row = Sequence[Any]
 _encode = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 _decode_person = msgspec.msgpack.Decoder(Person).decode
+_decode_tally = msgspec.msgpack.Decoder(Tally).decode
 _decode_account = msgspec.msgpack.Decoder(Account).decode
 _decode_record = msgspec.msgpack.Decoder(tuple[bytes, bytes]).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
@@ -61,6 +63,7 @@ class Rows:
             (queries.PUT_QUARANTINE, [self._quarantined_row(kept) for _, kept in changes.requarantined.written()]),
             (queries.WRITE_PEOPLE, [self._person_row(person) for _, person in changes.people.written()]),
             (queries.WRITE_ACCOUNTS, [self._account_row(account) for _, account in changes.accounts.written()]),
+            (queries.WRITE_TALLIES, [(id_, _encode(tally)) for id_, tally in changes.tallies.written()]),
             (queries.WRITE_IDENTIFIERS, [(hash_, kind, whom) for hash_, (kind, whom) in written]),
             (queries.WRITE_CLAIMS, [(*claim, holder) for claim, holder in changes.claims.written()]),
             (queries.WRITE_SUPPRESSED, list(changes.suppressed.written())),
@@ -208,6 +211,10 @@ class Rows:
             a.id, a.at_ms, a.customer, a.account, a.channel, a.offer, a.purpose, a.due_ms, a.expires_ms, a.status,
             a.attempts, self._shut_text(a.customer, f"actions/{a.id}", a.detail),
         )  # fmt: skip
+
+
+def tally(row: Row) -> Tally:
+    return _decode_tally(row[0])
 
 
 def _review_row(r: Review) -> Row:

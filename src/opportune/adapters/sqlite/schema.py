@@ -224,7 +224,12 @@ CREATE INDEX actions_customer ON actions (customer);
 CREATE TABLE marks (name TEXT PRIMARY KEY, last INTEGER NOT NULL, removed INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (FIRST, SECOND)
+# What everybody together has used of a limit: names of limits and offers, amounts and times, and nobody's data.
+THIRD: Final = """
+CREATE TABLE tallies (id TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (FIRST, SECOND, THIRD)
 """Append only: a file at version n has seen the first n. A statement ends with `;` at the end of a line."""
 
 

@@ -89,7 +89,7 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
     delivery = "caller"
     if result.disposition == "offered" and result.offer is not None and result.channel is not None:
         shown = _shown(brain, record, result.offer, result.channel)
-        expires_ms = record.seen.at_ms + brain.grant_ttl_ms[result.channel]
+        expires_ms = granted_until_ms(brain, record, result.channel)
         expires_at = format_time(expires_ms)
         delivery = brain.channels[result.channel].delivery
         # What Opportune sends itself is nobody else's to present.
@@ -130,12 +130,18 @@ def _slate(brain: Brain, record: DecisionRecord, sign: Sign | None) -> tuple[Fur
     found = []
     for pick in record.result.slate:
         shown = _shown(brain, record, pick.offer, pick.channel)
-        expires_ms = record.seen.at_ms + brain.grant_ttl_ms[pick.channel]
+        expires_ms = granted_until_ms(brain, record, pick.channel)
         grant = None if sign is None else _grant(record, shown, pick.channel, expires_ms, sign)
         found.append(
             Further(shown, pick.channel, pick.action_probability, pick.confidence, grant, format_time(expires_ms))
         )
     return tuple(found)
+
+
+def granted_until_ms(brain: Brain, record: DecisionRecord, channel: str) -> int:
+    """How long what was decided may be presented: the life of the channel's grants, and never into quiet hours."""
+    end_ms = record.seen.at_ms + brain.grant_ttl_ms[channel]
+    return min(end_ms, record.seen.quiet_from.get(channel, end_ms))
 
 
 def unrecorded_answer(brain: Brain, moment: str, customer: str) -> Answer:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opportune.core.catalog import Candidate, Channel, Moment, Prior
-from opportune.core.contacts import LimitRule, QuietRule
+from opportune.core.contacts import LimitRule, QuietRule, VolumeRule
 from opportune.core.decisions.pools import Pools
 from opportune.core.features import CompiledViews
 from opportune.core.models import CompiledModel
@@ -66,6 +66,7 @@ class Brain(msgspec.Struct, frozen=True):
     weights: Mapping[str, Floats]
     pools: Pools
     contracts: Mapping[str, SignalContract] = {}
+    volumes: tuple[VolumeRule, ...] = ()
 
     def mask_of(self, channels: tuple[str, ...]) -> int:
         """The candidates in any of these channels."""

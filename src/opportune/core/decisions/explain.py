@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from opportune.core.catalog import Candidate
+from opportune.core.contacts import limit_words
 from opportune.core.decisions.arbitration import scored_rows
 from opportune.core.decisions.brain import Brain, indices
 from opportune.core.decisions.flagged import flag_text, flagged
@@ -94,9 +95,8 @@ def reason_of(
     """The sentence of a rule with the values it looked at filled in, for one of the candidates it held back."""
     if policy is not None:
         return explain(policy, _values(record, candidate))
-    for limit in brain.limits:
-        if limit.id == rule:
-            return f"{limit.reason} (at most {limit.at_most} per {_days(limit.per_ms)})"
+    if (limited := limit_words(rule, brain.limits, brain.volumes, brain.app.currency)) is not None:
+        return limited
     if rule.endswith(".quiet_hours"):
         return "it is quiet hours where the customer is"
     if rule == "no_permit" and (unjudged := _unjudged_permits(brain, record, candidate)):
@@ -270,8 +270,3 @@ def _fact(name: str, value: object) -> str:
     if isinstance(value, bool):
         return words_ if value else f"not {words_}"
     return f"{words_} is {value:.4g}" if isinstance(value, float) else f"{words_} is {value}"
-
-
-def _days(ms: int) -> str:
-    days = ms / 86_400_000
-    return f"{days:g} days" if days >= 1 else f"{ms / 3_600_000:g} hours"

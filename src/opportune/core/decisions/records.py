@@ -63,7 +63,9 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `features` are by name (None: missing); `ages_ms` are the ages of the newest signal behind each; `consents`
     map `purpose/channel` to what held at `at_ms`; `contacts` are (scope, offer, channel, age_ms) of every contact
-    that counts, scope `person` or `account`; `local_minute` is the minute of the customer's local day. `flags` are
+    that counts, scope `person` or `account`; `local_minute` is the minute of the customer's local day,
+    `local_day` its day of the week (Monday 0), `quiet_from` when channels fall silent next, where that is before a
+    grant would end. `flags` are
     (scope, quality rule, signal type, age_ms of the newest, how many) of signals that were accepted with a flaw.
     `unread` are views that are read from outside and gave nothing: (view, `late` or `failed`).
     `room` is what is left of limits over everybody (volume, budget) that are nearly used up; others have enough.
@@ -77,6 +79,8 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     consents: Mapping[str, str]
     contacts: tuple[tuple[str, str, str, int], ...] = ()
     local_minute: int = 0
+    local_day: int = 0
+    quiet_from: Mapping[str, int] = {}
     stale: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     flags: tuple[tuple[str, str, str, int, int], ...] = ()

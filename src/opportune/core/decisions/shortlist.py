@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from opportune.core.contacts import in_quiet_hours, over_limits
+from opportune.core.contacts import in_quiet_hours, out_of_room, over_limits
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Asked, Reason, Seen
 
@@ -83,11 +83,13 @@ def shortlist(brain: Brain, asked: Asked, seen: Seen) -> Shortlist:
         if policy_id in brain.requirements:
             _drop(stages, "eligibility", policy_id, mask & within)
     _drop(stages, "no_permit", "no_permit", within & ~standing.permitted)
-    for limit, mask in over_limits(brain.limits, seen.contacts, brain.channel_masks, brain.offer_masks):
+    for limit, mask in over_limits(brain.limits, seen.contacts, brain.offer_masks):
         _drop(stages, "contact_limit", limit, mask & within)
     for rule in brain.quiet:
-        if in_quiet_hours(rule, seen.local_minute):
+        if in_quiet_hours(rule, seen.local_minute, seen.local_day):
             _drop(stages, "quiet_hours", rule.id, brain.channel_masks[rule.channel] & within)
+    for stage, limit, mask in out_of_room(brain.volumes, seen.room, brain.offer_masks):
+        _drop(stages, stage, limit, mask & within)
     left = within
     for _, _, mask in stages:
         left &= ~mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from opportune.core.catalog import Candidate
-from opportune.core.contacts import over_limits
+from opportune.core.contacts import out_of_room, over_limits, room_after
 from opportune.core.decisions.arbitration import Estimate, arbitrate
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.choose import confidence
@@ -67,6 +67,10 @@ def _without(brain: Brain, seen: Seen, left: int, picked: list[int]) -> int:
     for candidate in brain.candidates:
         if candidate.offer.kind in used_up:
             left &= ~(1 << candidate.index)
-    for _, mask in over_limits(brain.limits, contacts, brain.channel_masks, brain.offer_masks):
+    for _, mask in over_limits(brain.limits, contacts, brain.offer_masks):
         left &= ~mask
+    if seen.room:
+        room = room_after(brain.volumes, seen.room, [brain.candidates[index] for index in picked])
+        for _, _, mask in out_of_room(brain.volumes, room, brain.offer_masks):
+            left &= ~mask
     return left

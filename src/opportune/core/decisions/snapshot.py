@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from opportune.core.contacts import counting
+from opportune.core.contacts import counting, local_time, quiet_from_ms
 from opportune.core.customers import Account, ConsentStatus, Person, consent_key, consent_parts, consent_status
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Seen
@@ -16,6 +13,7 @@ from opportune.core.features import Outside
 from opportune.core.features.reader import NOTHING_OUTSIDE
 
 NOTHING_READ: Final = Outside()
+NO_ROOM_ASKED: Final[Mapping[str, float]] = {}
 
 
 def see(
@@ -26,11 +24,12 @@ def see(
     now_ms: int,
     refused: Collection[str] = (),
     outside: Outside = NOTHING_READ,
+    room: Mapping[str, float] = NO_ROOM_ASKED,
 ) -> Seen:
     """Features with their ages, consent, contacts and local time; nothing is looked up after this.
 
     `refused` are purposes that whoever asks refuses for this one decision, whatever was said before.
-    `outside` is what was read from elsewhere just before.
+    `outside` is what was read from elsewhere just before; `room` what is left of limits over everybody.
     """
     vector = brain.views.read(
         person.features, None if account is None else account.features, now_ms,
@@ -44,6 +43,8 @@ def see(
     }
     if refused:
         consents |= {key: "refused" for key in consents if consent_parts(key)[0] in refused}
+    zone = str(person.traits.get("timezone") or brain.app.timezone)
+    minute, day = local_time(now_ms, zone, brain.app.timezone)
     return Seen(
         at_ms=now_ms,
         account=person.account,
@@ -52,12 +53,27 @@ def see(
         ages_ms={name: age for name, age in zip(names, vector.ages_ms, strict=True) if age is not None},
         consents=consents,
         contacts=counting(person, account, now_ms),
-        local_minute=local_minute(now_ms, str(person.traits.get("timezone") or brain.app.timezone)),
+        local_minute=minute,
+        local_day=day,
+        quiet_from=_quiet_from(brain, channels, now_ms, zone) if brain.quiet else {},
         stale=vector.stale,
         missing=vector.missing,
         flags=_flags(person, account, now_ms) if person.flags or (account is not None and account.flags) else (),
         unread=outside.unread,
+        room=room,
     )
+
+
+def _quiet_from(brain: Brain, channels: Sequence[str], now_ms: int, zone: str) -> dict[str, int]:
+    """When each channel falls silent, where that is before a grant of now would end."""
+    found = {}
+    for rule in brain.quiet:
+        if rule.channel in channels:
+            end_ms = now_ms + brain.grant_ttl_ms[rule.channel]
+            from_ms = quiet_from_ms(rule, now_ms, zone, brain.app.timezone, end_ms)
+            if from_ms is not None:
+                found[rule.channel] = from_ms
+    return found
 
 
 def _flags(person: Person, account: Account | None, now_ms: int) -> tuple[tuple[str, str, str, int, int], ...]:
@@ -65,17 +81,3 @@ def _flags(person: Person, account: Account | None, now_ms: int) -> tuple[tuple[
     return tuple(
         (scope, flag.rule, flag.type, now_ms - flag.at_ms, flag.count) for scope, flags in scopes for flag in flags
     )
-
-
-def local_minute(now_ms: int, zone: str) -> int:
-    """The minute of the local day, daylight saving included; UTC for a zone nobody knows."""
-    moment = datetime.fromtimestamp(now_ms / 1000, _zone(zone))
-    return moment.hour * 60 + moment.minute
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        return UTC
