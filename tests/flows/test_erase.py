@@ -246,7 +246,7 @@ def test_a_decision_under_way_is_not_written_after_the_erasure(region: Region) -
     done(region)
     brain = region.releases.brain()
     asked = Asked(who, "limit", ("in_app",))
-    probe = LiveProbe(region.clock, 0, 10_000, True)
+    probe = LiveProbe(region.clock, 0, 10_000)
     late = made._make(brain, asked, person, account, region.clock.new_id(), probe)
     with pytest.raises(QuestionError):
         region.records.run(lambda tx: made._record(tx, brain, asked, named, late, None, probe))  # type: ignore[arg-type]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from threading import Event
 from typing import TypeVar
 
 import pytest
 
-from opportune.flows.places import HUNG_US, Places
+from opportune.flows.places import HUNG_US, Call, Places
 
 T = TypeVar("T")
 
@@ -31,12 +30,12 @@ class Pool:
         self.now_us = 0
         self.places = Places("tests", size, waiting_max, lambda: self.now_us)
 
-    def submit(self, work: Callable[[], T], rank: int = 0) -> Future[T]:
+    def submit(self, work: Callable[[], T], rank: int = 0) -> Call[T]:
         future = self.places.submit(work, rank)
         assert future is not None
         return future
 
-    def held(self) -> tuple[Hold, Future[str]]:
+    def held(self) -> tuple[Hold, Call[str]]:
         hold = Hold()
         future = self.submit(hold)
         assert hold.begun.wait(60)
@@ -109,3 +108,21 @@ def test_closing_lets_work_end_for_a_while_and_drops_what_has_not_begun() -> Non
     last = [other.submit(lambda: "kept") for _ in range(5)]
     other.places.close(60)
     assert [one.result(0) for one in last] == ["kept"] * 5
+
+
+def test_what_is_given_up_was_late_by_itself_or_for_want_of_a_place() -> None:
+    pool = Pool(1)
+    hold, running = pool.held()
+    queued, slow = pool.submit(lambda: "never"), Hold()
+    pool.now_us = 100
+    assert (queued.given_up(100), running.given_up(100)) == ("full", "late")
+    waited = pool.submit(slow)
+    pool.now_us = 200
+    hold.go.set()
+    assert slow.begun.wait(60)
+    # It waited 100 µs for its place: until it has run for as long, the place is to blame.
+    assert (waited.given_up(299), waited.given_up(300)) == ("full", "late")
+    slow.go.set()
+    assert waited.result(60) == "done"
+    assert (waited.given_up(400), running.given_up(400)) == (None, None)
+    pool.places.close(60)

@@ -1,6 +1,6 @@
 """The life of a decision: one question, one recorded answer, inside a latency budget.
 
-1. admit: priority class, concurrency limit; over it the answer is a recorded `shed`
+1. admit: priority class, concurrency limit; over it the answer is a recorded `shed`, which nothing is looked up for
 2. snapshot: customer, account, consent, features with ages, contacts, at one instant
 3. assign: universal hold-out
 4. shortlist: channels, validity, policies, limits; each dropped candidate keeps its reason
@@ -19,7 +19,6 @@ from typing import Final
 
 import msgspec
 
-from opportune.core.catalog import Moment
 from opportune.core.contacts import TallyOf
 from opportune.core.customers import Account, Person
 from opportune.core.decisions.answers import Answer, answer_of, unrecorded_answer
@@ -38,81 +37,34 @@ from opportune.core.decisions.records import (
 from opportune.core.decisions.snapshot import NOTHING_READ, see
 from opportune.core.features import Outside
 from opportune.core.ledger import commitment, entry
-from opportune.flows.admission import Gate
+from opportune.flows.admission import RANKS, Gate, lowered
+from opportune.flows.asking import Asking as Asking
+from opportune.flows.asking import Made as Made
+from opportune.flows.asking import asked_of, resting_on_nothing, unknown_customer, unseen
+from opportune.flows.breakers import Breaker, Breakers
+from opportune.flows.guarded import Guarded, NotScored, Scoring, with_model
 from opportune.flows.identify import customer_by_email, customer_named, lives_on
 from opportune.flows.outside import OutsideReads, lost
+from opportune.flows.probes import LiveProbe as LiveProbe
+from opportune.flows.probes import RecordedProbe as RecordedProbe
 from opportune.flows.reserve import has_room, reserve, room_now
-from opportune.ports import Clock, Pulse, Records, Review, StoredDecision, Transaction, Vault
-
-FALLBACK_RESERVE_US = 2_000
-"""Left of the budget for recording and answering: later than this, no step of the kernel begins."""
-SCORE_RESERVE_US_PER_MS = 100
-"""Of each millisecond of the budget, left for choosing: later than this, the owner's priors stand in for the model."""
+from opportune.flows.same import Done, SameKeys, other_question
+from opportune.ports import (
+    Clock,
+    Pulse,
+    Records,
+    Review,
+    StoreBroken,
+    StoredDecision,
+    StoreFull,
+    Transaction,
+    Vault,
+)
 
 OUTSIDE_SHARE: Final = 0.5
 """Up to this part of its budget a decision waits for features that are read from outside."""
 
 _log = logging.getLogger(__name__)
-
-Done = Callable[[Answer | BaseException], None]
-
-
-class LiveProbe:
-    """Measures each step; a step that would begin past the deadline gets the fault `late`."""
-
-    def __init__(self, clock: Clock, start_us: int, budget_ms: int, admitted: bool) -> None:
-        self._tick = clock.tick_us
-        self.start_us = start_us
-        self.budget_ms = budget_ms
-        self.deadline_us = start_us + budget_ms * 1000 - FALLBACK_RESERVE_US
-        self.score_by_us = self.deadline_us - budget_ms * SCORE_RESERVE_US_PER_MS
-        self._admitted = admitted
-        self._open = ("admit", start_us)
-        self.timings_us: list[tuple[str, int]] = []
-        self.faults: list[str] = []
-
-    def before(self, step: str) -> str | None:
-        now_us = self.begin(step)
-        if step == "assign" and not self._admitted:
-            return self._fault(step, "open")
-        if now_us > (self.score_by_us if step == "score" else self.deadline_us) and step != "assign":
-            return self._fault(step, "late")
-        return None
-
-    def begin(self, step: str) -> int:
-        """Ends the step before and begins this one; returns the tick."""
-        now_us = self._tick()
-        name, since_us = self._open
-        self.timings_us.append((name, now_us - since_us))
-        self._open = (step, now_us)
-        return now_us
-
-    def _fault(self, step: str, fault: str) -> str:
-        self.faults.append(f"{step}:{fault}")
-        return fault
-
-
-class RecordedProbe:
-    """Repeats the faults of a recorded decision; measures nothing."""
-
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        self._faults = dict(fault.split(":", 1) for fault in faults)
-
-    def before(self, step: str) -> str | None:
-        return self._faults.get(step)
-
-
-class Made(msgspec.Struct, frozen=True):
-    """A decision between choosing and recording. `guards` are the versions of what it rested on, `outside` what was
-    read elsewhere about `read_for`, a person and an account."""
-
-    record: DecisionRecord
-    encoded: bytes
-    salt: bytes
-    guards: tuple[int, int]
-    outside: Outside
-    read_for: tuple[str, str | None]
-
 
 class Decide(msgspec.Struct, frozen=True):
     """The ports and the live release's brain that this flow needs."""
@@ -125,35 +77,76 @@ class Decide(msgspec.Struct, frozen=True):
     brain: Callable[[], Brain]
     brain_of: Callable[[str], Brain]
     outside: OutsideReads
+    scoring: Scoring
+    breakers: Breakers
+    same: SameKeys
+    store: Breaker
+
+    def check(self, question: Question, start_us: int | None = None) -> Asking:
+        """The question against the live release; QuestionError for what cannot be asked. Nothing is looked up."""
+        start_us = self.clock.tick_us() if start_us is None else start_us
+        brain = self.brain()
+        moment, channels = check_question(brain, question)
+        budget_ms = question.budget_ms or moment.budget_ms
+        priority = lowered(moment.priority, question.priority)
+        return Asking(question, brain, moment, channels, start_us, budget_ms, priority, start_us)
 
     def submit(self, question: Question, done: Done) -> int:
-        """Decides; `done` gets the answer when it is durable; returns the budget in ms. QuestionError (nothing
-        written) and StoreFull are raised at once, or go to `done` where features are read from outside."""
-        start_us = self.clock.tick_us()
-        brain = self.brain()
+        """Decides, or sheds when there is no place now; `done` gets the answer when it is durable, or the error of a
+        question that cannot be answered. Returns the budget in ms. Raises QuestionError like `check`."""
         # 1. admit
-        moment, channels = check_question(brain, question)
-        admitted = self.gate.enter(moment.priority)
-        try:
-            if admitted and brain.views.outside:
-                self.outside.hand_over(lambda: self._later(brain, moment, channels, question, start_us, done))
+        asking = self.check(question)
+        told = self.same.first(question, done)
+        if told is not None:
+            if self.gate.enter(asking.priority):
+                self.begin(asking, told)
             else:
-                self._submit(brain, moment, channels, question, start_us, admitted, done)
-        except BaseException:
-            if admitted:
-                self.gate.leave()
-            raise
-        return question.budget_ms or moment.budget_ms
+                self.shed(asking, told)
+        return asking.budget_ms
 
-    def _later(
-        self, brain: Brain, moment: Moment, channels: tuple[str, ...], question: Question, start_us: int, done: Done
-    ) -> None:
-        """A decision that waits for readers, in a thread where it may: what it raises goes to `done` too."""
-        try:
-            self._submit(brain, moment, channels, question, start_us, True, done)
-        except BaseException as error:  # noqa: BLE001 - whoever asked hears of it
+    def begin(self, asking: Asking, done: Done) -> None:
+        """Decides for whoever has taken a place at the gate; whatever comes of it goes to `done`."""
+        if not self.apart(asking.brain):
+            self._begin(asking, done)
+        elif not self.outside.hand_over(lambda: self._begin(asking, done), RANKS[asking.priority]):
             self.gate.leave()
-            done(error)
+            self.shed(asking, done)
+
+    def apart(self, brain: Brain) -> bool:
+        """Do decisions of this release wait for others, and so need a thread where they may?"""
+        return bool(brain.views.outside) or self.scoring.apart(brain)
+
+    def shed(self, asking: Asking, done: Done) -> None:
+        """The recorded answer for whom there is no place; whatever comes of it goes to `done`."""
+        self.gate.shed[asking.priority] += 1
+        try:
+            if not self.store.allows():
+                done(self.unrecorded(asking, "record.open"))
+                return
+            self._shed(asking, done)
+        except Exception as error:  # noqa: BLE001 - whoever asked gets an answer
+            done(self._failed(asking, error))
+
+    def _begin(self, asking: Asking, done: Done) -> None:
+        try:
+            if not self.store.allows():
+                self.gate.leave()
+                done(self.unrecorded(asking, "record.open"))
+                return
+            self._submit(asking, done)
+        except Exception as error:  # noqa: BLE001 - whoever asked gets an answer
+            self.gate.leave()
+            done(self._failed(asking, error))
+
+    def _failed(self, asking: Asking, error: object) -> Answer | QuestionError:
+        """For whoever asked, after an error before or in the record: the safe default, unless the question is wrong."""
+        if isinstance(error, QuestionError):
+            return error
+        _log.error("a decision could not be recorded: %s", type(error).__name__)
+        if asking.handed_us == 0 and not isinstance(error, StoreFull | StoreBroken):
+            return self.unrecorded(asking, "decision.failed")
+        self.store.failed()
+        return self.unrecorded(asking, "record.failed")
 
     def run(self, question: Question) -> Answer:
         """`submit` and wait: for the CLI and tests."""
@@ -168,61 +161,96 @@ class Decide(msgspec.Struct, frozen=True):
         self.submit(question, done)
         return found.result()
 
-    def unrecorded(self, question: Question) -> Answer:
-        """The safe default for a question whose record was not durable in time: it offers nothing, and says so.
+    def too_late(self, asking: Asking) -> Answer:
+        """The safe default for a question whose record was not durable in time.
 
         Should the record become durable after all, what it reserved runs out with its grant: nobody has it.
         """
-        return unrecorded_answer(self.brain(), question.moment, question.customer.id or "")
+        asking.given_up = True
+        now_us = self.clock.tick_us()
+        if asking.handed_us == 0:
+            return self.unrecorded(asking, "decision.late")
+        if now_us - asking.handed_us >= asking.handed_us - asking.start_us:
+            self.store.failed()
+        return self.unrecorded(asking, "record.late")
+
+    def unrecorded(self, asking: Asking, missing: str) -> Answer:
+        """The safe default that no record stands for: it offers nothing, and says what was missing."""
+        self.breakers.missed((missing,))
+        return unrecorded_answer(asking.brain, asking.question.moment, asking.question.customer.id or "", missing)
 
     def preview(self, question: Question) -> Answer:
         """The answer that would be given now; writes nothing, reserves nothing, counts nowhere."""
-        start_us = self.clock.tick_us()
-        brain = self.brain()
-        moment, channels = check_question(brain, question)
-        named, person, account = self._who(question)
-        asked = _asked(brain, question, moment, channels, named, person)
-        probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted=True)
-        outside = self._outside(brain, person, account, probe)
-        made = self._make(brain, asked, person, account, self.clock.new_id(), probe, outside)
-        return answer_of(brain, made.record, preview=True)
+        asking = self.check(question)
+        return answer_of(asking.brain, self._decided(asking)[3].record, preview=True)
 
-    def _submit(
-        self,
-        brain: Brain,
-        moment: Moment,
-        channels: tuple[str, ...],
-        question: Question,
-        start_us: int,
-        admitted: bool,
-        done: Done,
-    ) -> None:
-        named, person, account = self._who(question)
-        asked = _asked(brain, question, moment, channels, named, person)
-        probe = LiveProbe(self.clock, start_us, asked.budget_ms, admitted)
-        decision_id = self.clock.new_id()
-        outside = self._outside(brain, person, account, probe) if admitted else NOTHING_READ
-        made = self._make(brain, asked, person, account, decision_id, probe, outside)
+    def _submit(self, asking: Asking, done: Done) -> None:
+        brain = asking.brain
+        named, asked, probe, made = self._decided(asking)
         answer = answer_of(brain, made.record, self.vault.sign)
-        submitted_us = self.clock.tick_us()
+        asking.handed_us = self.clock.tick_us()
 
         def work(tx: Transaction) -> Answer:
             return self._record(tx, brain, asked, named, made, answer, probe)
 
         def recorded(outcome: Answer | BaseException) -> None:
-            if admitted:
-                self.gate.leave()
-            if isinstance(outcome, BaseException):
-                done(outcome)
-                return
-            now_us = self.clock.tick_us()
-            self.pulse.record(
-                made.record.seen.at_ms, now_us - start_us, outcome.disposition, outcome.decision_id,
-                now_us - submitted_us,
-            )
-            done(outcome)
+            self._leave(asking, made.record)
+            self._recorded(asking, made.record.seen.at_ms, outcome, done)
 
         self.records.submit(work, recorded)
+
+    def _decided(self, asking: Asking) -> tuple[str, Asked, LiveProbe, Made]:
+        """Steps 2 to 6, with the id that was meant."""
+        brain, rank = asking.brain, RANKS[asking.priority]
+        named, person, account = self._who(asking.question)
+        asked = asked_of(asking, named, person)
+        probe = LiveProbe(self.clock, asking.start_us, asking.budget_ms, self.scoring.breaker(brain))
+        decision_id = self.clock.new_id()
+        outside = self._outside(brain, person, account, probe, rank)
+        model = self.scoring.guarded(brain, rank, probe.score_by_us) if self.scoring.apart(brain) else None
+        return named, asked, probe, self._make(brain, asked, person, account, decision_id, probe, outside, model)
+
+    def _leave(self, asking: Asking, record: DecisionRecord) -> None:
+        """Gives the place back. What waited for a source that was late or broken says nothing about the company."""
+        faults = (*record.faults, *(f"{view}:{fault}" for view, fault in record.seen.unread))
+        if any(fault.endswith(":full") for fault in faults):
+            self.gate.leave_after(asking.began_us, self.clock.tick_us(), 0)
+        elif faults:
+            self.gate.leave()
+        else:
+            self.gate.leave_after(asking.began_us, self.clock.tick_us(), asking.budget_ms * 1000)
+
+    def _recorded(self, asking: Asking, at_ms: int, outcome: object, done: Done) -> None:
+        if not isinstance(outcome, Answer):
+            done(self._failed(asking, outcome))
+            return
+        if not asking.given_up:
+            self.store.succeeded()
+        if outcome.degraded:
+            self.breakers.missed(outcome.degraded)
+        now_us = self.clock.tick_us()
+        self.pulse.record(
+            at_ms, now_us - asking.start_us, outcome.disposition, outcome.decision_id, now_us - asking.handed_us
+        )
+        done(outcome)
+
+    def _shed(self, asking: Asking, done: Done) -> None:
+        """No snapshot, no scores: who asked what, and that there was no place."""
+        brain = asking.brain
+        named, person, _ = self._who(asking.question)
+        asked = asked_of(asking, named, person)
+        waited_us = self.clock.tick_us() - asking.start_us
+        record = DecisionRecord(
+            RECORD_VERSION, self.clock.new_id(), brain.release, brain.app.region, asked,
+            unseen(person, self.clock.now_ms()), ("assign:open",), (("admit", waited_us),), Result("shed", "OVERLOAD"),
+        )  # fmt: skip
+        made = resting_on_nothing(record, self.clock.salt())
+        answer = answer_of(brain, record)
+        asking.handed_us = self.clock.tick_us()
+        self.records.submit(
+            lambda tx: self._record_shed(tx, brain, named, made, answer),
+            lambda outcome: self._recorded(asking, record.seen.at_ms, outcome, done),
+        )
 
     def _who(self, question: Question) -> tuple[str, Person, Account | None]:
         """(the id that was meant, the customer it leads to through merges, the account)."""
@@ -236,30 +264,39 @@ class Decide(msgspec.Struct, frozen=True):
                 named = customer_by_email(records, self.vault, who.email)
             person = None if named is None else lives_on(records.person, named)
         if named is None or person is None:
-            raise _unknown_customer()
+            raise unknown_customer()
         account = None if person.account is None else records.account(person.account)
         return named, person, account
 
-    def _outside(self, brain: Brain, person: Person, account: Account | None, probe: LiveProbe) -> Outside:
+    def _outside(
+        self, brain: Brain, person: Person, account: Account | None, probe: LiveProbe, rank: int
+    ) -> Outside:
         """What is read from elsewhere about them, as far as it comes in time."""
         if not brain.views.outside:
             return NOTHING_READ
         now_us = self.clock.tick_us()
         left_us = min(probe.start_us + probe.budget_ms * 1000 * OUTSIDE_SHARE, probe.deadline_us) - now_us
         account_id = None if account is None else account.id
-        return self.outside.read(brain.views.outside, person.id, account_id, self.clock.now_ms(), left_us / 1e6)
+        return self.outside.read(brain.views.outside, person.id, account_id, self.clock.now_ms(), left_us / 1e6, rank)
 
     def _make(
         self, brain: Brain, asked: Asked, person: Person, account: Account | None, id_: str, probe: LiveProbe,
-        outside: Outside = NOTHING_READ, tally_of: TallyOf | None = None,
+        outside: Outside = NOTHING_READ, model: Guarded | None = None, tally_of: TallyOf | None = None,
     ) -> Made:  # fmt: skip
         # 2. snapshot
         probe.begin("snapshot")
         now_ms = self.clock.now_ms()
-        room = room_now(brain, tally_of or self.records.tally, now_ms)
-        seen = see(brain, person, account, asked.channels, now_ms, asked.refused, outside, room)
+        try:
+            room = room_now(brain, tally_of or self.records.tally, now_ms)
+            seen = see(brain, person, account, asked.channels, now_ms, asked.refused, outside, room)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with what is kept, it is answered and recorded
+            _log.error("decision %s: the snapshot failed with %s", id_, type(error).__name__)
+            probe.faults.append("shortlist:failed")
+            seen = unseen(person, now_ms)
         # 3. to 6.
-        result = self._run(brain, asked, seen, id_, probe)
+        result = self._run(brain if model is None else with_model(brain, model), asked, seen, id_, probe)
+        if probe.faults and model is None:
+            self._blame(brain, probe)
         probe.begin("record")
         record = DecisionRecord(
             RECORD_VERSION, id_, brain.release, brain.app.region, asked, seen,
@@ -267,17 +304,18 @@ class Decide(msgspec.Struct, frozen=True):
         )
         guards = (person.guard, 0 if account is None else account.guard)
         read_for = (person.id, None if account is None else account.id)
-        return Made(record, encode_record(record), self.clock.salt(), guards, outside, read_for)
+        return Made(record, encode_record(record), self.clock.salt(), guards, outside, read_for, model)
 
     def _run(self, brain: Brain, asked: Asked, seen: Seen, id_: str, probe: LiveProbe) -> Result:
         """Steps 3 to 6. INVARIANT: a failing model gives the owner's priors, any other failure the safe default."""
-        watch: LiveProbe | RecordedProbe = probe
+        watch: LiveProbe | RecordedProbe = RecordedProbe(tuple(probe.faults)) if probe.faults else probe
         while True:
             try:
                 return run(brain, asked, seen, id_, watch)
-            except ScoreFailed as error:
-                fault = "score:failed"
-                _log.error("decision %s: the model failed with %s", id_, type(error.__cause__ or error).__name__)
+            except (ScoreFailed, NotScored) as error:
+                cause = error.__cause__ if isinstance(error, ScoreFailed) else error
+                fault = f"score:{cause.fault if isinstance(cause, NotScored) else 'failed'}"
+                _log.error("decision %s: no scores (%s): %s", id_, fault, type(cause or error).__name__)
             except Exception as error:
                 fault = "shortlist:failed"
                 if fault in probe.faults:
@@ -286,6 +324,11 @@ class Decide(msgspec.Struct, frozen=True):
                 _log.error("decision %s: a step failed with %s", id_, type(error).__name__)
             probe.faults.append(fault)
             watch = RecordedProbe(tuple(probe.faults))
+
+    def _blame(self, brain: Brain, probe: LiveProbe) -> None:
+        """A model that failed, or took most of the budget although nothing can interrupt it, runs apart from now on."""
+        if "score:failed" in probe.faults or probe.took_us("score") * 2 > probe.budget_ms * 1000:
+            self.scoring.breaker(brain).failed()
 
     def _record(
         self, tx: Transaction, brain: Brain, asked: Asked, named: str, made: Made, answer: Answer, probe: LiveProbe
@@ -298,20 +341,36 @@ class Decide(msgspec.Struct, frozen=True):
             person = lives_on(tx.person, named)
         if person is None:
             # Erased since the snapshot: nothing is decided about them, and nothing written.
-            raise _unknown_customer()
+            raise unknown_customer()
         account = None if person.account is None else tx.account(person.account)
         guards = (person.guard, 0 if account is None else account.guard)
-        if guards != made.guards or person.id != asked.customer or not has_room(tx, brain, made.record):
+        if guards != made.guards or person.id != asked.customer:
             # INVARIANT: consent and limits hold at the commit, not only at the snapshot; also for whoever was merged
-            # meanwhile, or is two again, and for what all others took of a volume or a budget.
+            # meanwhile, or is two again.
             asked = msgspec.structs.replace(asked, customer=person.id)
-            again = LiveProbe(self.clock, probe.start_us, asked.budget_ms, admitted=not _was_shed(made))
-            # The writer waits for no reader: what was read counts, if it is about the same two.
+            again = LiveProbe(self.clock, probe.start_us, asked.budget_ms)
+            # The writer waits for no reader and no model: what was read and said counts, if it is about the same two.
             same = made.read_for == (person.id, None if account is None else account.id)
             outside = made.outside if same else lost(brain.views.outside)
-            made = self._make(brain, asked, person, account, made.record.id, again, outside, tx.tally)
+            model = None if made.model is None else made.model.no_more()
+            made = self._make(brain, asked, person, account, made.record.id, again, outside, model)
             answer = answer_of(brain, made.record, self.vault.sign)
         self._reserve(tx, brain, made.record, person, account)
+        self._write(tx, made)
+        return answer
+
+    def _record_shed(self, tx: Transaction, brain: Brain, named: str, made: Made, answer: Answer) -> Answer:
+        asked = made.record.asked
+        if asked.key is not None and (known := tx.decision_by_key(asked.key)) is not None:
+            return self._again(asked, known)
+        person = lives_on(tx.person, named)
+        if person is None:
+            raise unknown_customer()
+        if person.id != asked.customer:
+            seen = unseen(person, made.record.seen.at_ms)
+            asked = msgspec.structs.replace(asked, customer=person.id)
+            made = resting_on_nothing(msgspec.structs.replace(made.record, asked=asked, seen=seen), made.salt)
+            answer = answer_of(brain, made.record)
         self._write(tx, made)
         return answer
 
@@ -319,8 +378,7 @@ class Decide(msgspec.Struct, frozen=True):
         record = decode_record(known.record)
         # The key names the customer as the caller does: they may have been merged since.
         if msgspec.structs.replace(record.asked, customer=asked.customer) != asked:
-            message = "this `idempotency_key` was used for another question: use a new one"
-            raise QuestionError("idempotency_conflict", "idempotency_key", message)
+            raise other_question()
         return answer_of(self.brain_of(record.release), record, self.vault.sign)
 
     def _reserve(
@@ -349,35 +407,12 @@ class Decide(msgspec.Struct, frozen=True):
                 release=record.release, disposition=result.disposition, offer=result.offer,
                 channel=result.channel, holdout=result.holdout,
                 total_us=sum(micros for _, micros in record.timings_us),
-                record=made.encoded, salt=made.salt, leaf=leaf, key=record.asked.key,
+                record=made.encoded, salt=made.salt, leaf=leaf,
+                # Nothing was decided for who was shed: the same question may be asked again under the same key.
+                key=None if result.disposition == "shed" else record.asked.key,
             )
         )
         if result.disposition == "escalated":
             tx.put_review(
                 Review(record.id, record.id, record.asked.customer, record.seen.at_ms, result.reason)
             )
-
-
-def _asked(
-    brain: Brain, question: Question, moment: Moment, channels: tuple[str, ...], named: str, person: Person
-) -> Asked:
-    key = question.idempotency_key
-    return Asked(
-        customer=person.id,
-        moment=question.moment,
-        channels=channels,
-        context=question.context,
-        budget_ms=question.budget_ms or moment.budget_ms,
-        key=None if key is None else f"{named}/{key}",
-        refused=brain.app.privacy.gpc_purposes if question.gpc else (),
-        limit=question.limit,
-    )
-
-
-def _unknown_customer() -> QuestionError:
-    message = "no signal has named this customer yet: send one first, or check the id"
-    return QuestionError("unknown_customer", "customer", message)
-
-
-def _was_shed(made: Made) -> bool:
-    return made.record.result.disposition == "shed"

@@ -22,14 +22,17 @@ from opportune.core.releases import Release
 from opportune.flows.act import Act
 from opportune.flows.admission import Gate
 from opportune.flows.backfill import Tell, finish, prepare, share_from_now
+from opportune.flows.breakers import Breakers
 from opportune.flows.decide import Decide
 from opportune.flows.govern import before_live, make_release, promote, release_for
+from opportune.flows.guarded import Scoring
 from opportune.flows.ingest import Ingest
 from opportune.flows.merges import Merging
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.outside import OutsideReads
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
+from opportune.flows.same import SameKeys
 from opportune.flows.send import Send
 from opportune.ports import Clock, Courier, FeatureReader, Ledger, Pulse, Records, Scanner, Vault
 
@@ -138,10 +141,13 @@ class Region:
         self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)
         self.act = Act(records, vault, clock, self.releases.live)
         self.merging = Merging(records, vault, clock, self.releases.live)
-        self.outside = OutsideReads(readers)
+        self.breakers = Breakers(clock.tick_us)
+        self.outside = OutsideReads(readers, self.breakers, clock.tick_us)
+        self.scoring = Scoring(self.breakers, clock.tick_us)
         self.decide = Decide(
-            records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of, self.outside
-        )
+            records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of, self.outside,
+            self.scoring, self.breakers, SameKeys(), self.breakers.of("record"),
+        )  # fmt: skip
         self.send = Send(
             records, vault, clock, self.releases.live, self.releases.brain_of, self.act, self.outgoing, couriers or {}
         )
@@ -205,6 +211,7 @@ class Region:
     def close(self) -> None:
         """Publishes what is recorded and lets go of the stores."""
         self.outside.close()
+        self.scoring.close()
         try:
             self.refusals.flush(final=True)
             self.ledger.publish()

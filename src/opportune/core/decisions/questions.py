@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from opportune.core.catalog import Moment
+from opportune.core.catalog import Moment, PriorityClass
 from opportune.core.decisions.brain import Brain
 
 BUDGET_MS_MAX = 10_000
@@ -26,7 +26,8 @@ class Who(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A decision request, as it comes through a door.
 
-    `gpc` says that the customer's browser sends `Sec-GPC: 1`: what that refuses is not offered this time.
+    `gpc` says that the customer's browser sends `Sec-GPC: 1`: what that refuses is not offered this time. `priority`
+    lowers the class of the moment for this question, such as `batch` for one that can wait; it never raises it.
     """
 
     customer: Who
@@ -37,6 +38,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budget_ms: Annotated[int, msgspec.Meta(ge=1, le=BUDGET_MS_MAX)] | None = None
     idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=KEY_CHARS_MAX)] | None = None
     gpc: bool = False
+    priority: PriorityClass | None = None
 
 
 class QuestionError(ValueError):

@@ -10,10 +10,11 @@ from typing import Any
 
 
 class LoopBridge:
-    """Hands results to futures of one loop; thread-safe on the side of the writer."""
+    """Hands results to futures of one loop, then calls `after`; thread-safe on the side of the writer."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, after: Callable[[], None] = lambda: None) -> None:
         self._loop = loop
+        self._after = after
         self._waiting: deque[tuple[asyncio.Future[Any], Any]] = deque()
         self._lock = Lock()
         self._scheduled = False
@@ -44,3 +45,4 @@ class LoopBridge:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+        self._after()

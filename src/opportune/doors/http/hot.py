@@ -18,6 +18,8 @@ from opportune.doors.http.gpc import gpc_sent, still_to_refuse
 from opportune.doors.http.keys import Keyring, Scopes, key_of
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.doors.http.residency import actor_of, check_region, refuse_alone, tell
+from opportune.doors.http.turns import Turns
+from opportune.flows.admission import RANKS
 from opportune.flows.refuse import Sender
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
@@ -54,6 +56,7 @@ class HotDoor:
         self._keyring = keyring
         self.behind = behind
         self._bridge: LoopBridge | None = None
+        self._turns: Turns | None = None
         self.routes: dict[str, tuple[str, Callable[[Mapping[str, str], bytes, str], Awaitable[bytes]]]] = {
             "/v1/decisions": ("decisions", self._decide),
             "/v1/decisions/preview": ("decisions", self._preview),
@@ -98,20 +101,37 @@ class HotDoor:
         return scopes
 
     async def _decide(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
-        question = _asked(headers, body)
-        decide = self._region().decide
+        region = self._region()
+        decide, clock = region.decide, region.clock
+        asking = decide.check(_asked(headers, body))
         future, done = self._bridged()
-        wait_s = (decide.submit(question, done) + LATE_MS) / 1000
-        timer = asyncio.get_running_loop().call_later(wait_s, _too_late, future)
+        told = decide.same.first(asking.question, done)
+        if told is not None:
+            self._turns_at(region).ask(decide, asking, told)
+        left_s = (asking.budget_ms + LATE_MS) / 1000 - (clock.tick_us() - asking.start_us) / 1e6
+        timer = asyncio.get_running_loop().call_later(left_s, _too_late, future)
         try:
             return _ENCODER.encode(await future)
         except TimeoutError:
-            return _ENCODER.encode(decide.unrecorded(question))
+            return _ENCODER.encode(decide.too_late(asking))
         finally:
             timer.cancel()
 
     async def _preview(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
-        return _ENCODER.encode(self._region().decide.preview(_asked(headers, body)))
+        question, decide = _asked(headers, body), self._region().decide
+        if not decide.apart(decide.brain()):
+            return _ENCODER.encode(decide.preview(question))
+        future, done = self._bridged()
+
+        def previewed() -> None:
+            try:
+                done(decide.preview(question))
+            except Exception as error:  # noqa: BLE001 - told below
+                done(error)
+
+        if not decide.outside.hand_over(previewed, len(RANKS)):
+            raise HttpProblem(503, "overloaded", "too many decisions are under way for a preview: try again later")
+        return _ENCODER.encode(await asyncio.wait_for(future, STORE_WAIT_MAX_S))
 
     async def _signals(self, headers: Mapping[str, str], body: bytes, path: str) -> bytes:
         drafts, _ = drafts_of(headers.get("content-type", ""), headers, body)
@@ -145,8 +165,17 @@ class HotDoor:
 
     def _loop_bridge(self) -> LoopBridge:
         if self._bridge is None:
-            self._bridge = LoopBridge(asyncio.get_running_loop())
+            self._bridge = LoopBridge(asyncio.get_running_loop(), self._woken)
         return self._bridge
+
+    def _turns_at(self, region: Region) -> Turns:
+        if self._turns is None:
+            self._turns = Turns(asyncio.get_running_loop(), region.gate, region.clock.tick_us)
+        return self._turns
+
+    def _woken(self) -> None:
+        if self._turns is not None:
+            self._turns.woken()
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str]) -> bytes:
