@@ -344,16 +344,16 @@ class Decide(msgspec.Struct, frozen=True):
             raise unknown_customer()
         account = None if person.account is None else tx.account(person.account)
         guards = (person.guard, 0 if account is None else account.guard)
-        if guards != made.guards or person.id != asked.customer:
+        if guards != made.guards or person.id != asked.customer or not has_room(tx, brain, made.record):
             # INVARIANT: consent and limits hold at the commit, not only at the snapshot; also for whoever was merged
-            # meanwhile, or is two again.
+            # meanwhile, or is two again, and for what all others took of a volume or a budget.
             asked = msgspec.structs.replace(asked, customer=person.id)
             again = LiveProbe(self.clock, probe.start_us, asked.budget_ms)
             # The writer waits for no reader and no model: what was read and said counts, if it is about the same two.
             same = made.read_for == (person.id, None if account is None else account.id)
             outside = made.outside if same else lost(brain.views.outside)
             model = None if made.model is None else made.model.no_more()
-            made = self._make(brain, asked, person, account, made.record.id, again, outside, model)
+            made = self._make(brain, asked, person, account, made.record.id, again, outside, model, tx.tally)
             answer = answer_of(brain, made.record, self.vault.sign)
         self._reserve(tx, brain, made.record, person, account)
         self._write(tx, made)
