@@ -1,10 +1,10 @@
 """Real time, and names that sort by it: UUIDv7 (RFC 9562), growing also within one millisecond."""
 
-import os
 from threading import Lock
 from time import perf_counter_ns, time_ns
 from typing import Final
 
+from opportune.adapters.system.randomness import take_random
 from opportune.ports import Clock
 
 TAIL_BITS: Final = 74
@@ -40,11 +40,11 @@ class SystemClock(Clock):
             if now_ms > self._last_ms:
                 self._last_ms = now_ms
                 # The top bit stays free, so that many ids fit into one millisecond.
-                self._last_tail = int.from_bytes(os.urandom(10)) >> (80 - TAIL_BITS + 1)
+                self._last_tail = int.from_bytes(take_random(10)) >> (80 - TAIL_BITS + 1)
             else:
                 # RFC 9562, section 6.2, method 2: a random step keeps the next id unguessable.
-                self._last_tail += 1 + int.from_bytes(os.urandom(_STEP_BYTES))
+                self._last_tail += 1 + int.from_bytes(take_random(_STEP_BYTES))
             return uuid7(self._last_ms, self._last_tail)
 
     def salt(self) -> bytes:
-        return os.urandom(32)
+        return take_random(32)

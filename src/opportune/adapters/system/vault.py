@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from opportune.adapters.system.key_files import VaultError, load_or_make
+from opportune.adapters.system.randomness import take_random
 from opportune.adapters.system.subject_keys import SubjectKeys, derived
 from opportune.ports import Erased, Vault
 from opportune.private_files import is_private
@@ -50,7 +50,7 @@ class FileVault(Vault):
 
     def seal(self, subject: str, place: str, plain: bytes) -> bytes:
         """The byte 0xC1, a random nonce of 96 bits, then AES-256-GCM with `place` as associated data."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = take_random(_NONCE_BYTES)
         return SEALED + nonce + self._subjects.find_or_make(subject).cipher.encrypt(nonce, plain, place.encode())
 
     def open(self, subject: str, place: str, sealed: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -65,7 +66,7 @@ def entry(
             raise LedgerError("entry field `commit` must be 64 hex digits, use `commitment`")
         document["commit"] = commit
     for name, value in (codes or {}).items():
-        if name in _OWN or not _NAME.fullmatch(name):
+        if not _is_field(name):
             raise LedgerError(f"entry field `{name[:64]}` is reserved or not in snake case")
         document[name] = _code(name, value)
     data = _encoder.encode(document)
@@ -86,6 +87,17 @@ def _code(name: str, value: Code) -> Code:
 
 def _token(name: str, text: str) -> str:
     # The value itself is not quoted: it may be the personal value this check exists to keep out.
-    if not isinstance(text, str) or not _TOKEN.fullmatch(text) or _EMAIL.fullmatch(text):
+    if not isinstance(text, str) or not _is_token(text):
         raise LedgerError(f"entry field `{name}` must be a code, put private values under the commitment")
     return text
+
+
+# Most fields hold one of few codes; an id is looked at once, and soon forgotten.
+@lru_cache(maxsize=1024)
+def _is_token(text: str) -> bool:
+    return _TOKEN.fullmatch(text) is not None and _EMAIL.fullmatch(text) is None
+
+
+@lru_cache(maxsize=1024)
+def _is_field(name: str) -> bool:
+    return name not in _OWN and _NAME.fullmatch(name) is not None
