@@ -17,7 +17,9 @@ from opportune.adapters.playbook import load
 from opportune.core.contacts import local_time
 from opportune.core.customers import Account, Consent, Person
 from opportune.core.decisions.kernel import run
+from opportune.core.decisions.masks import by_offer, mask_of
 from opportune.core.decisions.records import Asked, Result, Seen
+from opportune.core.decisions.shortlist import REQUIRES
 from opportune.core.decisions.snapshot import see
 from opportune.core.features import run_view_tests
 from opportune.core.playbook import Exploration, Scenario
@@ -89,10 +91,10 @@ def test_the_promises_hold(release: Release, scenario: Scenario) -> None:
     for name in ("disposition", "reason", "offer", "channel"):
         if getattr(expect, name) is not None:
             assert getattr(result, name) == getattr(expect, name), name
-    ids = [candidate.id for candidate in release.brain.candidates]
     for candidate, rule in expect.rejected.items():
-        bit = 1 << ids.index(candidate)
-        assert next((name for _, name, mask in result.stages if int(mask, 16) & bit), None) == rule
+        bit = 1 << release.brain.by_id[candidate].index
+        first = next((name for _, name, mask in result.stages if mask_of(mask) & bit), REQUIRES)
+        assert next(by_offer(release.brain, first, bit))[0] == rule
 
 
 class Mirror:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from opportune.core.bitsets import Windows
 from opportune.core.builtin_contracts import narrower, with_builtins, with_meaning
 from opportune.core.catalog import Candidate, Moment, Offer, candidates_of
 from opportune.core.contacts import compile_limits, compile_quiet_hours, compile_volumes, keep_ms_of
@@ -22,7 +23,7 @@ from opportune.core.features import CompiledViews, compile_views
 from opportune.core.models import Scorecard, card_hash, compile_scorecard
 from opportune.core.payloads import CompiledPayloads, PayloadError, compile_payloads
 from opportune.core.playbook import Playbook
-from opportune.core.policies import CandidateTable, Policy, Variable, compile_policies
+from opportune.core.policies import CandidateTable, Requirement, Requirements, Variable, compile_policies
 from opportune.core.purposes import purpose_problems
 from opportune.core.schemas import signal_fields
 from opportune.core.signals import CompiledContract, SignalContract, parse_time_ms
@@ -126,14 +127,16 @@ def compile_brain(
     card = cards[0] if cards else None
     limits = compile_limits(playbook.app.limits, playbook.channels, candidates)
     variables = variables_of(playbook, views)
-    rules = all_policies(playbook)
+    rules = playbook.policies
+    table = table_of(candidates)
     types = {variable.name: variable.type for variable in variables}
-    policies = compile_policies(rules, variables, table_of(candidates))
+    policies = compile_policies(rules, variables, table)
     pools = _pools(candidates, place)
     return Brain(
         release=hash_,
         app=playbook.app,
         candidates=candidates,
+        by_id={candidate.id: candidate for candidate in candidates},
         offers=offers,
         offer_of=tuple(place[candidate.offer.offer] for candidate in candidates),
         priors=tuple(offer.prior for offer in playbook.offers),
@@ -141,7 +144,7 @@ def compile_brain(
         margins=pools.margins,
         costs=pools.costs,
         fatigue=pools.fatigue,
-        windows=tuple(_window(candidate.offer) for candidate in candidates),
+        windows=Windows([_window(candidate.offer) for candidate in candidates]),
         channels={channel.channel: channel for channel in playbook.channels},
         channel_masks=_masks([candidate.channel.channel for candidate in candidates]),
         offer_masks=_masks([candidate.offer.offer for candidate in candidates]),
@@ -155,7 +158,7 @@ def compile_brain(
         views=views,
         policies=policies,
         rules={rule.id: rule for rule in rules},
-        requirements=frozenset(f"offer.{offer.offer}.requires" for offer in playbook.offers),
+        required=Requirements(requirements_of(playbook, candidates), variables, table),
         rule_names={rule.id: tuple(sorted(parse(rule.when, types).names)) for rule in rules},
         model=None if card is None else compile_scorecard(card, offers, views.names),
         levers=np.array([candidate.offer.lever for candidate in candidates], np.float64),
@@ -176,21 +179,16 @@ def _pools(candidates: Sequence[Candidate], place: Mapping[str, int]) -> Pools:
     )
 
 
-def all_policies(playbook: Playbook) -> tuple[Policy, ...]:
-    """The playbook's policies and, for each offer, what it requires as a forbid of its own."""
-    own = tuple(
-        Policy(
-            id=f"offer.{offer.offer}.requires",
-            effect="forbid",
-            class_="commercial",
-            when=f"offer.id == {_quoted(offer.offer)} && !({offer.requires})",
-            reason=offer.requires_reason,
-            owner=offer.owner,
-        )
+def requirements_of(playbook: Playbook, candidates: Sequence[Candidate]) -> tuple[Requirement, ...]:
+    """What each offer requires, with the places of its candidates."""
+    places: dict[str, list[int]] = {}
+    for candidate in candidates:
+        places.setdefault(candidate.offer.offer, []).append(candidate.index)
+    return tuple(
+        Requirement(offer.offer, offer.requires, tuple(places[offer.offer]))
         for offer in playbook.offers
-        if offer.requires != "true"
+        if offer.offer in places
     )
-    return (*playbook.policies, *own)
 
 
 def variables_of(playbook: Playbook, views: CompiledViews) -> tuple[Variable, ...]:
@@ -286,7 +284,3 @@ def _window(offer: Offer) -> tuple[int, int | None]:
     except ValueError as error:
         raise ReleaseError("offers", offer.offer, str(error)) from None
     return first, last
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

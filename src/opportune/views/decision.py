@@ -10,9 +10,10 @@ import msgspec
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.answers import fill
 from opportune.core.decisions.arbitration import scored_rows
-from opportune.core.decisions.brain import Brain, indices
+from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import WhyNot, Words, reason_of, why_not, words
 from opportune.core.decisions.flagged import Flagged, flagged
+from opportune.core.decisions.masks import count_of, first_of
 from opportune.core.decisions.records import STEPS, DecisionRecord, ScoredRow, decode_record
 from opportune.ports import Ledger, Pulse, Records, StoredDecision, StoredOutcome
 from opportune.views.ledger import LedgerState, ledger_state
@@ -197,7 +198,7 @@ def _who_and_what(stored: StoredDecision, record: DecisionRecord, brain: Brain |
 def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
     result = record.result
     name = result.would or (f"{result.offer}@{result.channel}" if result.offer is not None else None)
-    candidate = next((one for one in brain.candidates if one.id == name), None)
+    candidate = brain.by_id.get(name or "")
     scored = next((one for one in scored_rows(brain, result.scored) if one.candidate == name), None)
     if candidate is None or scored is None:
         return None
@@ -286,9 +287,8 @@ def _features(brain: Brain | None, record: DecisionRecord) -> tuple[Feature, ...
 
 def _skipped(brain: Brain, record: DecisionRecord) -> tuple[Skipped, ...]:
     found = []
-    for policy, mask, names in record.result.skipped:
-        places = indices(int(mask, 16))
-        first = brain.candidates[places[0]]
+    for policy, text, names in record.result.skipped:
+        first = brain.candidates[first_of(text)]
         reason = reason_of(brain, record, policy, brain.rules.get(policy), first)
-        found.append(Skipped(policy, reason, names, len(places)))
+        found.append(Skipped(policy, reason, names, count_of(text)))
     return tuple(found)

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
+from opportune.core.decisions.masks import stage_masks
 from opportune.core.decisions.records import DecisionRecord, decode_record
+from opportune.core.decisions.shortlist import REQUIRES
 from opportune.core.features import CompiledViews, EntityFeatures, FeatureSpec, FeatureView
 from opportune.core.features.plans import Feature, Planner
 from opportune.core.features.takes import Take
@@ -332,13 +334,14 @@ def _reproduced(
 def _led(release: Release, record: DecisionRecord, name: str) -> tuple[Led, ...]:
     """What of the release rests on the value, and what that did in this decision."""
     result, parts = record.result, dict(record.result.why)
-    fired = {rule: mask for _, rule, mask in result.stages}
+    fired = {rule: mask for _, rule, mask in stage_masks(release.brain, record)}
+    required = fired.get(REQUIRES, 0)
     found = []
     for use in uses_of(release, (name,)):
         effect = ""
         if use.kind == "policy" and use.name in fired:
-            effect = f"dropped {int(fired[use.name], 16).bit_count()} candidates"
-        elif use.kind == "offer" and use.how == "requires it" and f"offer.{use.name}.requires" in fired:
+            effect = f"dropped {fired[use.name].bit_count()} candidates"
+        elif use.kind == "offer" and use.how == "requires it" and required & release.brain.offer_masks.get(use.name, 0):
             effect = "not eligible"
         elif use.kind == "offer" and use.name == result.offer:
             effect = "offered"

@@ -174,7 +174,7 @@ def unrecorded_answer(brain: Brain, moment: str, customer: str, missing: str = "
 
 
 def _shown(brain: Brain, record: DecisionRecord, offer_id: str, channel: str) -> OfferShown:
-    candidate = next(c for c in brain.candidates if c.id == f"{offer_id}@{channel}")
+    candidate = brain.by_id[f"{offer_id}@{channel}"]
     offer, treatment = candidate.offer, candidate.treatment
     values: dict[str, Any] = {"title": offer.title, "price": f"{offer.price.amount:g}", **record.seen.features}
     return OfferShown(

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from opportune.core.decisions.brain import Bools, Brain, Floats, Ints, indices
+from opportune.core.bitsets import indices
+from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
 from opportune.core.decisions.choose import pick, probabilities
 from opportune.core.decisions.draws import uniform
+from opportune.core.decisions.masks import exact_text, mask_of
 from opportune.core.decisions.pools import Pool
 from opportune.core.decisions.records import Asked, Scored, ScoredRow, Seen
 from opportune.core.decisions.shortlist import Shortlist
@@ -96,7 +98,7 @@ def scored_rows(brain: Brain, scored: Scored) -> tuple[ScoredRow, ...]:
     levers = dict(scored.levers)
     rows = []
     for index, value, chance in zip(
-        indices(int(scored.left, 16)), scored.values, scored.probabilities, strict=True
+        indices(mask_of(scored.left)), scored.values, scored.probabilities, strict=True
     ):
         number = column[brain.offer_of[index]]
         rows.append(
@@ -111,7 +113,7 @@ def scored_rows(brain: Brain, scored: Scored) -> tuple[ScoredRow, ...]:
 def _scored(listed: Shortlist, estimate: Estimate, pool: Pool, values: Floats, chances: Floats) -> Scored:
     offers, levers = pool.offers, listed.levers
     return Scored(
-        f"{listed.left:x}",
+        exact_text(listed.left),
         tuple(values.tolist()),
         tuple(chances.tolist()),
         offers,

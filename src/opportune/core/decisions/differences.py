@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from opportune.core.decisions.brain import Brain, indices
+from opportune.core.bitsets import indices
+from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.masks import by_offer, stage_masks
 from opportune.core.decisions.records import DecisionRecord, Result
 
 EXAMPLES_MAX = 3
@@ -164,7 +166,7 @@ class Tally:
 
     def _add_rules(self, pair: Pair) -> None:
         asked = pair.brain_before.mask_of(pair.before.asked.channels)
-        one, other = _held(pair.before.result), _held(pair.after.result)
+        one, other = _held(pair.brain_before, pair.before), _held(pair.brain_after, pair.after)
         there = self._places_of(pair.brain_before, pair.brain_after)
         if there is not None:
             other = {key: _translated(mask, there) for key, mask in other.items()}
@@ -175,11 +177,12 @@ class Tally:
             holds, frees = other.get(key, 0) & ~one.get(key, 0) & asked, one.get(key, 0) & ~other.get(key, 0) & asked
             if not holds and not frees:
                 continue
-            rule = self._rules.setdefault(key, _Rule())
-            masks = (holds, frees, holds & free_before, frees & free_after)
-            for place, mask in enumerate(masks):
-                rule.counts[place] += mask.bit_count()
-            rule.examples.add(pair.before.id)
+            for name, part in by_offer(pair.brain_before, key[0], holds | frees):
+                rule = self._rules.setdefault((name, key[1]), _Rule())
+                masks = (holds, frees, holds & free_before, frees & free_after)
+                for place, mask in enumerate(masks):
+                    rule.counts[place] += (mask & part).bit_count()
+                rule.examples.add(pair.before.id)
 
 
 class _Examples:
@@ -262,11 +265,11 @@ def _band(value: float) -> str:
         low, step = high, step + 1
 
 
-def _held(result: Result) -> dict[tuple[str, str], int]:
+def _held(brain: Brain, record: DecisionRecord) -> dict[tuple[str, str], int]:
     found: Counter[tuple[str, str]] = Counter()
-    for stage, rule, mask in result.stages:
+    for stage, rule, mask in stage_masks(brain, record):
         if stage != "channel":
-            found[rule, stage] |= int(mask, 16)
+            found[rule, stage] |= mask
     return dict(found)
 
 

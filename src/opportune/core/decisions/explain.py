@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -10,17 +11,22 @@ import msgspec
 from opportune.core.catalog import Candidate
 from opportune.core.contacts import limit_words
 from opportune.core.decisions.arbitration import scored_rows
-from opportune.core.decisions.brain import Brain, indices
+from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.flagged import flag_text, flagged
+from opportune.core.decisions.masks import by_offer, count_of, first_of, mask_of, skipped_mask, stage_masks, whole
 from opportune.core.decisions.records import DecisionRecord, ScoredRow
-from opportune.core.decisions.shortlist import REASON_OF_STAGE
-from opportune.core.policies import Policy, explain
+from opportune.core.decisions.shortlist import REASON_OF_STAGE, REQUIRES
+from opportune.core.policies import Policy, explain, requirement_id
 
 GENERAL_REASONS: Mapping[str, str] = {
     "asked_channels": "this channel was not asked for, or is not open at this moment",
     "validity": "the offer is not valid at this time",
     "no_permit": "no policy permits it: what is not permitted is not offered",
+    REQUIRES: "the customer does not meet what the offer requires",
 }
+
+
+REQUIREMENTS_NAMED_MAX = 5
 
 
 class WhyNot(msgspec.Struct, frozen=True):
@@ -60,7 +66,7 @@ class RuleFired(msgspec.Struct, frozen=True):
 
 def why_not(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
     """Every candidate of the release: the winner (stage `chosen`) and the complete why-not of the rest."""
-    stages = [(stage, rule, int(mask, 16)) for stage, rule, mask in record.result.stages]
+    stages = stage_masks(brain, record)
     scored = {one.candidate: one for one in scored_rows(brain, record.result.scored)}
     won = _winner(record)
     return tuple(
@@ -70,17 +76,46 @@ def why_not(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
 
 
 def rules_fired(brain: Brain, record: DecisionRecord) -> tuple[RuleFired, ...]:
-    """The rules that held candidates back, in order, each with its sentence."""
-    found = []
-    asked = brain.mask_of(record.asked.channels)
-    for stage, rule, mask in record.result.stages:
-        held = (int(mask, 16) & asked).bit_count()
-        if held:
-            policy = brain.rules.get(rule)
-            version = 1 if policy is None else policy.version
-            first = brain.candidates[indices(int(mask, 16) & asked)[0]]
-            found.append(RuleFired(rule, version, stage, reason_of(brain, record, rule, policy, first), held))
+    """The rules that held candidates back, in order, each with its sentence.
+
+    What offers require is named for the first few offers, and counted for the rest.
+    """
+    found: list[RuleFired] = []
+    for stage, rule, text in record.result.stages:
+        if stage == "channel":  # says what was not asked for
+            continue
+        if rule == REQUIRES:
+            found += _required(brain, record, stage, text)
+            continue
+        policy = brain.rules.get(rule)
+        version = 1 if policy is None else policy.version
+        reason = reason_of(brain, record, rule, policy, brain.candidates[first_of(text)])
+        found.append(RuleFired(rule, version, stage, reason, count_of(text)))
     return tuple(found)
+
+
+def _required(brain: Brain, record: DecisionRecord, stage: str, text: str) -> Iterator[RuleFired]:
+    """Offers held back by what they require; in a catalog so large that the record keeps a digest, in one line."""
+    rest = count_of(text)
+    if whole(text):
+        for rule, mask in islice(by_offer(brain, REQUIRES, mask_of(text)), REQUIREMENTS_NAMED_MAX):
+            candidate = brain.candidates[(mask & -mask).bit_length() - 1]
+            reason = reason_of(brain, record, rule, policy_of(brain, rule, candidate), candidate)
+            yield RuleFired(rule, 1, stage, reason, mask.bit_count())
+            rest -= mask.bit_count()
+    if rest:
+        yield RuleFired(REQUIRES, 1, stage, GENERAL_REASONS[REQUIRES], rest)
+
+
+def policy_of(brain: Brain, rule: str, candidate: Candidate) -> Policy | None:
+    """The policy of a rule, None for rules that are none; what an offer requires reads as a policy of its own."""
+    offer = candidate.offer
+    if rule not in (REQUIRES, requirement_id(offer.offer)):
+        return brain.rules.get(rule)
+    return Policy(
+        id=requirement_id(offer.offer), effect="forbid", class_="commercial", when=f"!({offer.requires})",
+        reason=offer.requires_reason, owner=offer.owner,
+    )  # fmt: skip
 
 
 def words(brain: Brain, record: DecisionRecord) -> Words:
@@ -109,7 +144,8 @@ def _unjudged_permits(brain: Brain, record: DecisionRecord, candidate: Candidate
     found = [
         f"`{policy}` could not be judged without {', '.join(names)}"
         for policy, mask, names in record.result.skipped
-        if brain.rules[policy].effect == "permit" and int(mask, 16) >> candidate.index & 1
+        if policy in brain.rules and brain.rules[policy].effect == "permit"
+        and skipped_mask(brain, record, policy, mask) >> candidate.index & 1
     ]
     return "; ".join(found)
 
@@ -118,20 +154,22 @@ def _fate(
     brain: Brain,
     record: DecisionRecord,
     candidate: Candidate,
-    stages: list[tuple[str, str, int]],
+    stages: tuple[tuple[str, str, int], ...],
     scored: ScoredRow | None,
     won: bool,
 ) -> WhyNot:
     bit = 1 << candidate.index
-    holding = [(stage, rule) for stage, rule, mask in stages if mask & bit]
+    own = requirement_id(candidate.offer.offer)
+    holding = [(stage, own if rule == REQUIRES else rule) for stage, rule, mask in stages if mask & bit]
     facts: dict[str, Any] = {}
     if holding:
         stage, rule = holding[0]
-        policy = brain.rules.get(rule)
+        policy = policy_of(brain, rule, candidate)
         reason = reason_of(brain, record, rule, policy, candidate)
         if policy is not None:
             values = _values(record, candidate)
-            facts = {name: values.get(name) for name in brain.rule_names[rule]}
+            names = brain.required.names[candidate.offer.offer] if rule == own else brain.rule_names[rule]
+            facts = {name: values.get(name) for name in names}
     elif scored is None:
         stage, rule, reason = "arbitration", "not_scored", "the decision ended before this was scored"
     else:
@@ -186,7 +224,7 @@ def _customer(brain: Brain, record: DecisionRecord) -> str:
     result = record.result
     if result.disposition != "offered" or result.offer is None:
         return "There is nothing we would like to suggest right now."
-    candidate = next(c for c in brain.candidates if c.id == _winner(record))
+    candidate = brain.by_id[f"{result.offer}@{result.channel}"]
     facts = [_fact(name, record.seen.features.get(name)) for name, part in result.why if part > 0][:2]
     because = f" because {' and '.join(facts)}" if facts else ""
     return f"We suggest {candidate.offer.title}{because}. You can say no, and we will not ask again soon."
@@ -200,7 +238,7 @@ def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -
         main = [rule for rule in rules if REASON_OF_STAGE[rule.stage] == result.reason]
         why = f" Mainly: {max(main, key=lambda rule: rule.held_back).reason}." if main else ""
         return f"Offer nothing now ({result.reason}).{why}"
-    title = next(c.offer.title for c in brain.candidates if c.id == _winner(record))
+    title = brain.by_id[_winner(record) or ""].offer.title
     if result.disposition == "held_out":
         return "Offer nothing now: this customer is in the control group that shows what offers are worth."
     head = f"Offer {title}" if result.disposition == "offered" else f"Ask for a review before offering {title}"

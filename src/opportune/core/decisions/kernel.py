@@ -10,6 +10,7 @@ from opportune.core.decisions.arbitration import Estimate, arbitrate
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.choose import confidence
 from opportune.core.decisions.draws import in_holdout
+from opportune.core.decisions.masks import mask_text
 from opportune.core.decisions.records import Asked, Disposition, Pick, Reason, Result, Seen
 from opportune.core.decisions.shortlist import Shortlist, dominant_reason, shortlist, to_review
 from opportune.core.decisions.slates import further, too_unsure
@@ -72,7 +73,7 @@ def score(brain: Brain, seen: Seen, *, usable: bool) -> Estimate:
         return Estimate(
             [prior.p_accept for prior in priors],
             [prior.uplift for prior in priors],
-            [prior.uplift for prior in priors],
+            [abs(prior.uplift) for prior in priors],
             None,
             frozenset(range(len(priors))),
         )
@@ -85,7 +86,7 @@ def score(brain: Brain, seen: Seen, *, usable: bool) -> Estimate:
     return Estimate(
         [priors[i].p_accept if i in uncovered else p for i, p in enumerate(scores.p_accept)],
         [priors[i].uplift if i in uncovered else u for i, u in enumerate(scores.uplift)],
-        [priors[i].uplift if i in uncovered else e for i, e in enumerate(scores.uplift_se)],
+        [abs(priors[i].uplift) if i in uncovered else e for i, e in enumerate(scores.uplift_se)],
         brain.model_name,
         uncovered,
         scores,
@@ -167,8 +168,8 @@ def _result(
             holdout=held,
             model=estimate.model,
             degraded=degraded,
-            stages=tuple((stage, rule, f"{mask:x}") for stage, rule, mask in listed.stages),
-            skipped=tuple((policy, f"{mask:x}", names) for policy, mask, names in listed.skipped),
+            stages=tuple((stage, rule, mask_text(mask)) for stage, rule, mask in listed.stages),
+            skipped=tuple((policy, mask_text(mask), names) for policy, mask, names in listed.skipped),
             **found,  # type: ignore[arg-type]
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from opportune.core.contacts import in_quiet_hours, out_of_room, over_limits
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Asked, Reason, Seen
+from opportune.core.policies import Held
 
 STAGE_OF_CLASS: Mapping[str, str] = {
     "legal": "legal",
@@ -18,6 +19,10 @@ STAGE_OF_CLASS: Mapping[str, str] = {
     "contact": "contact_limit",
     "commercial": "eligibility",
 }
+REQUIRES = "requires"
+"""The rule under which a record keeps whom the offers' own requirements hold back; each offer's is
+`offer.<id>.requires` for people."""
+
 REASON_OF_STAGE: Mapping[str, Reason] = {
     "channel": "NO_CANDIDATE",
     "validity": "NOT_VALID_NOW",
@@ -71,32 +76,26 @@ def shortlist(brain: Brain, asked: Asked, seen: Seen) -> Shortlist:
     within = brain.mask_of(asked.channels)
     stages: list[tuple[str, str, int]] = []
     _drop(stages, "channel", "asked_channels", everything & ~within)
-    _drop(stages, "validity", "validity", _not_valid(brain, seen.at_ms) & within)
-    verdicts = brain.policies.judge(
-        request_values(brain, asked, seen), {"consent.status": seen.consents}, seen.at_ms, within
-    )
-    standing = brain.policies.resolve(verdicts)
+    outside = brain.windows.outside(seen.at_ms) & within
+    _drop(stages, "validity", "validity", outside)
+    values, consents = request_values(brain, asked, seen), {"consent.status": seen.consents}
+    held = brain.required.judge(values, consents)
+    weighed = within & ~(outside | held.unmet | held.unknown)
+    standing = brain.policies.resolve(brain.policies.judge(values, consents, seen.at_ms, within, weighed))
     for policy, mask in standing.forbids:
         _drop(stages, STAGE_OF_CLASS[policy.class_], policy.id, mask & within)
-    for policy_id, mask, _ in standing.skipped:
-        # INVARIANT: what an offer requires is known to hold; not knowing is not enough.
-        if policy_id in brain.requirements:
-            _drop(stages, "eligibility", policy_id, mask & within)
+    # INVARIANT: what an offer requires is known to hold; not knowing is not enough. Forcing does not help that.
+    _drop(stages, "eligibility", REQUIRES, (held.unmet & ~standing.forced | held.unknown) & within)
     _drop(stages, "no_permit", "no_permit", within & ~standing.permitted)
-    for limit, mask in over_limits(brain.limits, seen.contacts, brain.offer_masks):
-        _drop(stages, "contact_limit", limit, mask & within)
-    for rule in brain.quiet:
-        if in_quiet_hours(rule, seen.local_minute, seen.local_day):
-            _drop(stages, "quiet_hours", rule.id, brain.channel_masks[rule.channel] & within)
-    for stage, limit, mask in out_of_room(brain.volumes, seen.room, brain.offer_masks):
-        _drop(stages, stage, limit, mask & within)
+    for stage, rule, mask in limited(brain, seen):
+        _drop(stages, stage, rule, mask & within)
     left = within
     for _, _, mask in stages:
         left &= ~mask
     return Shortlist(
         left=left,
         stages=tuple(stages),
-        skipped=standing.skipped,
+        skipped=_skipped(standing.skipped, held, within),
         levers=standing.levers,
         review=standing.review,
         forced=standing.forced & left,
@@ -104,6 +103,18 @@ def shortlist(brain: Brain, asked: Asked, seen: Seen) -> Shortlist:
         forces=standing.forces if standing.forced else (),
         unexplored=standing.unexplored,
     )
+
+
+def limited(brain: Brain, seen: Seen) -> Iterator[tuple[str, str, int]]:
+    """(stage, limit, mask) of what is held back by how often and when, whoever it is: contact limits, quiet hours,
+    limits over everybody."""
+    for limit, mask in over_limits(brain.limits, seen.contacts, brain.offer_masks):
+        yield "contact_limit", limit, mask
+    for rule in brain.quiet:
+        if in_quiet_hours(rule, seen.local_minute, seen.local_day):
+            yield "quiet_hours", rule.id, brain.channel_masks.get(rule.channel, 0)
+    for stage, limit, mask in out_of_room(brain.volumes, seen.room, brain.offer_masks):
+        yield stage, limit, mask
 
 
 def dominant_reason(brain: Brain, asked: Asked, stages: tuple[tuple[str, str, int], ...]) -> Reason:
@@ -135,9 +146,8 @@ def _drop(stages: list[tuple[str, str, int]], stage: str, rule: str, mask: int) 
         stages.append((stage, rule, mask))
 
 
-def _not_valid(brain: Brain, at_ms: int) -> int:
-    mask = 0
-    for index, (first_ms, last_ms) in enumerate(brain.windows):
-        if at_ms < first_ms or (last_ms is not None and at_ms > last_ms):
-            mask |= 1 << index
-    return mask
+def _skipped(
+    skipped: tuple[tuple[str, int, tuple[str, ...]], ...], held: Held, within: int
+) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+    unknown = held.unknown & within
+    return (*skipped, (REQUIRES, unknown, held.causes)) if unknown else skipped

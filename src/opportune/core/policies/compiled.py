@@ -4,13 +4,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from opportune.core.bitsets import indices
 from opportune.core.expressions import EvaluationError, Expression, ExpressionError, Missing, parse
 from opportune.core.expressions.evaluate import fold_constants, value_of
 from opportune.core.expressions.times import parse_timestamp
 
-from .documents import CandidateTable, Policy, PolicyError, Variable, canonical
-from .generate import Program, Rule, program
-from .plan import Fixed, PerChannel, Planner, Request, because, masks_of, row, words
+from .documents import HARD_CLASSES, CandidateTable, Policy, PolicyError, Variable, canonical
+from .generate import UNROLLED_MAX, Program, Rule, program
+from .plan import Fixed, Group, PerChannel, Planner, Request, because, masks_of, row, words
 from .standing import Standing, Verdicts, resolve
 
 DAY_MS = 86_400_000
@@ -39,20 +40,27 @@ class CompiledPolicies:
             self._rules, out, self.request_names, self.channel_names, self._slow, self._slow_lever
         )
 
-    def judge(self, request: Request, channel: PerChannel, at_ms: int, within: int | None = None) -> Verdicts:
+    def judge(
+        self, request: Request, channel: PerChannel, at_ms: int,
+        within: int | None = None, weighed: int | None = None,
+    ) -> Verdicts:  # fmt: skip
         """Return what every policy says about the candidates of `within` (a mask; all without one).
 
-        request: variable -> value. channel: variable -> channel id -> value. None or absent is missing.
+        request: variable -> value. channel: variable -> channel id -> value. None or absent is missing. weighed:
+        whose value will be asked for (all of `within` without one): what adjust policies add is worked out for
+        those, and for those a policy forces.
         """
         mask = self.every if within is None else within & self.every
-        hits, failed, levers = self._judge(request, channel, at_ms, mask)
+        hits, failed, levers = self._judge(request, channel, at_ms, mask, mask if weighed is None else weighed)
         return Verdicts(hits, tuple(failed), tuple(levers), mask)
 
     def judge_exactly(
-        self, request: Request, channel: PerChannel, at_ms: int, within: int | None = None
-    ) -> Verdicts:
+        self, request: Request, channel: PerChannel, at_ms: int,
+        within: int | None = None, weighed: int | None = None,
+    ) -> Verdicts:  # fmt: skip
         """Return the same as `judge`, by the exact evaluation alone: slow, the reference of the tests."""
         mask = self.every if within is None else within & self.every
+        wanted = mask if weighed is None else weighed
         hits: list[int] = []
         failed: list[tuple[int, int, tuple[str, ...]]] = []
         levers: list[tuple[int, int, float]] = []
@@ -60,8 +68,11 @@ class CompiledPolicies:
             early = rule.from_ms is not None and at_ms < rule.from_ms
             late = rule.to_ms is not None and at_ms >= rule.to_ms
             hits.append(0 if early or late else self._slow(number, request, channel, mask, failed))
-            if rule.lever is not None and hits[-1]:
-                self._slow_lever(number, request, channel, hits[-1], failed, levers)
+            wanted |= hits[-1] if rule.policy.effect == "force" else 0
+        for number, rule in enumerate(self._rules):
+            hit = hits[number] & (-1 if rule.policy.class_ in HARD_CLASSES else wanted)
+            if rule.lever is not None and hit:
+                self._slow_lever(number, request, channel, hit, failed, levers)
         return Verdicts(tuple(hits), tuple(failed), tuple(levers), mask)
 
     def resolve(self, verdicts: Verdicts) -> Standing:
@@ -88,8 +99,10 @@ class CompiledPolicies:
         failed: list[tuple[int, int, tuple[str, ...]]], levers: list[tuple[int, int, float]],
     ) -> None:  # fmt: skip
         rule = self._rules[number]
-        lost, causes = 0, dict[str, None]()
-        for group in rule.lever_groups:
+        lost, causes, groups = 0, dict[str, None](), rule.lever_groups
+        if rule.lever_of:
+            groups = tuple(groups[number] for number in sorted({rule.lever_of[place] for place in indices(hits)}))
+        for group in groups:
             mask = group.mask & hits
             if not mask or rule.lever is None:
                 continue
@@ -128,15 +141,23 @@ def ready(policy: Policy, planner: Planner, types: Mapping[str, str]) -> Rule:
     condition = checked(policy, "when", policy.when, types, "bool")
     lever = None if policy.adjust is None else checked(policy, "adjust", policy.adjust, types, "double")
     from_ms, to_ms = validity(policy)
+    lever_groups = planner.groups(lever.root) if lever else ()
     return Rule(
         policy=policy,
         plan=planner.plan(fold_constants(condition.root)),
         reads=condition.names | (lever.names if lever else frozenset()),
         lever=lever.root if lever else None,
-        lever_groups=planner.groups(lever.root) if lever else (),
+        lever_groups=lever_groups,
+        lever_of=places_to_groups(lever_groups) if len(lever_groups) > UNROLLED_MAX else (),
         from_ms=from_ms,
         to_ms=to_ms,
     )
+
+
+def places_to_groups(groups: Sequence[Group]) -> tuple[int, ...]:
+    """Return the number of each candidate's group."""
+    found = {place: number for number, group in enumerate(groups) for place in indices(group.mask)}
+    return tuple(found[place] for place in range(len(found)))
 
 
 def checked(policy: Policy, field: str, text: str, types: Mapping[str, str], expect: str) -> Expression:

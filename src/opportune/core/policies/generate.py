@@ -19,23 +19,27 @@ from opportune.core.expressions.generate import CLASSES, Writer, identifier, pre
 from opportune.core.expressions.nodes import Const, Name, Node, free_names, walk
 from opportune.core.expressions.values import INT_MAX, INT_MIN, take
 
-from .documents import Policy
+from .documents import HARD_CLASSES, Policy
 from .plan import Both, Cause, Choice, Fixed, Group, Groups, Guard, Index, Not, Plan, because
 
 UNROLLED_MAX = 24
 LITERAL_BITS_MAX = 64
-MADE_UP = re.compile(r"(?:[thx]\d+|ok_|EVERY\Z)")
-OWN_NAMES = ("request", "channel", "at_ms", "within", "failed", "levers", "get", "true", "value", "mask")
+MADE_UP = re.compile(r"(?:[thwx]\d+|ok_|EVERY\Z)")
+OWN_NAMES = ("request", "channel", "at_ms", "within", "weighed", "failed", "levers", "get", "true", "value", "mask")
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One policy ready to be written: its condition's plan, its lever, and when it is valid."""
+    """One policy ready to be written: its condition's plan, its lever, and when it is valid.
+
+    lever_of: place of a candidate -> number of its group, where there are too many groups to try them all.
+    """
 
     policy: Policy
     plan: Plan
     reads: frozenset[str]
     lever: Node | None = None
     lever_groups: tuple[Group, ...] = ()
+    lever_of: tuple[int, ...] = ()
     from_ms: int | None = None
     to_ms: int | None = None
 
@@ -141,8 +145,6 @@ class Program:
             self.line(f"h{number} = {self.mask(rule.plan.masks.true)} & within")
         else:
             self.condition(number, rule)
-        if rule.lever is not None:
-            self.lever(number, rule, rule.lever)
         self.indent -= bool(bounds)
 
     def condition(self, number: int, rule: Rule) -> None:
@@ -168,20 +170,25 @@ class Program:
             self.line(f"    {slow}")
 
     def lever(self, number: int, rule: Rule, node: Node) -> None:
-        """Write what an adjust policy adds, once per distinct look of the candidates it hits."""
-        slow = f"_slow_lever({number}, request, channel, h{number}, failed, levers)"
+        """Write what an adjust policy adds, once per distinct look of the candidates it hits and that are weighed.
+
+        A failing lever of law or consent forbids: those are worked out for all it hits.
+        """
+        hard = rule.policy.class_ in HARD_CLASSES
+        self.line(f"w{number} = h{number}" if hard else f"w{number} = h{number} & weighed")
+        slow = f"_slow_lever({number}, request, channel, w{number}, failed, levers)"
         names = sorted(n for n in names_read(node) if self.kinds[n] != "candidate")
         tests = "".join(f" and ok_{self.locals[name]}" for name in names)
         if len(rule.lever_groups) > UNROLLED_MAX:
-            self.line(f"if h{number}: {slow}")
+            self.line(f"if w{number}: {slow}")
             return
-        self.line(f"if h{number}{tests}:")
+        self.line(f"if w{number}{tests}:")
         self.line("    try:")
         self.indent += 2
         self.line("value = []")
         for group in rule.lever_groups:
             self.line(
-                f"if (mask := h{number} & {self.mask(group.mask)}): "
+                f"if (mask := w{number} & {self.mask(group.mask)}): "
                 f"value.append(({number}, mask, {self.value(node, group)}))"
             )
         self.line("if not all(_finite(one[2]) for one in value): raise EvaluationError")
@@ -190,7 +197,7 @@ class Program:
         self.line("    except Exception:")
         self.line(f"        {slow}")
         if tests:
-            self.line(f"elif h{number}: {slow}")
+            self.line(f"elif w{number}: {slow}")
 
     # --- the parts of a condition --------------------------------------------------------------------------------
 
@@ -406,12 +413,17 @@ def program(
     out.namespace.update(
         EVERY=out.every, _slow=slow, _slow_lever=slow_lever, _any_of=any_of, _because=because, _raise=give_up
     )
-    out.lines.append("def judge(request, channel, at_ms, within):")
+    out.lines.append("def judge(request, channel, at_ms, within, weighed):")
     out.line("failed = []")
     out.line("levers = []")
     out.read_values(request_names, channel_names)
     for number, rule in enumerate(rules):
         out.rule(number, rule)
+    if forces := [f"h{number}" for number, rule in enumerate(rules) if rule.policy.effect == "force"]:
+        out.line(f"weighed |= {' | '.join(forces)}")
+    for number, rule in enumerate(rules):
+        if rule.lever is not None:
+            out.lever(number, rule, rule.lever)
     hits = "".join(f"h{number}, " for number in range(len(rules)))
     out.line(f"return ({hits}), failed, levers")
     text = "\n".join(out.lines) + "\n"
