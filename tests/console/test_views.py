@@ -35,7 +35,7 @@ def test_the_live_view_counts_every_disposition_and_names_what_is_degraded(scene
     assert all(one.ever > 0 for one in view.mix)
     assert sum(one.ever for one in view.mix) == 57
     assert view.degraded[0] == ("mail", "breaker open")
-    assert {part for part, _ in view.degraded} == {"mail", "score.late", "decisions", "load"}
+    assert {part for part, _ in view.degraded} == {"mail", "score.late", "shortlist.late", "decisions", "load"}
     assert (view.ledger.entries, view.ledger.published) == (57, 57)
     assert view.budget_ms == 50
 

@@ -20,7 +20,7 @@ class Probe(Protocol):
     """Watches the steps from outside: measures when live, repeats what was measured when replaying."""
 
     def before(self, step: str) -> str | None:
-        """Called as a step begins; the fault to act on (`late`, `failed`, `open`), or None."""
+        """Called as a step begins; the fault to act on (`late`, `failed`, `open`, `full`), or None."""
 
 
 def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) -> Result:
@@ -36,7 +36,7 @@ def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) 
     # 4. shortlist
     unread = tuple(f"{view}.{what}" for view, what in seen.unread)
     if (fault := probe.before("shortlist")) is not None:
-        return _fallback(fault, held, unread)
+        return _fallback("shortlist", fault, held, unread)
     listed = shortlist(brain, asked, seen)
     # 5. score
     fault = probe.before("score")
@@ -44,7 +44,7 @@ def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) 
     estimate = _scored_or_failed(brain, seen, usable=fault is None) if listed.left else UNSCORED
     # 6. choose
     if (fault := probe.before("choose")) is not None:
-        return _fallback(fault, held, degraded)
+        return _fallback("choose", fault, held, degraded)
     return choose(brain, asked, seen, listed, estimate, decision_id, held, degraded)
 
 
@@ -153,9 +153,9 @@ def _why(brain: Brain, place: int, estimate: Estimate) -> tuple[tuple[str, float
     return tuple(brain.model.explain(estimate.scores, place))
 
 
-def _fallback(fault: str, held: bool, degraded: tuple[str, ...] = ()) -> Result:
+def _fallback(step: str, fault: str, held: bool, degraded: tuple[str, ...]) -> Result:
     reason: Reason = "TIMEOUT" if fault == "late" else "FAULT"
-    return Result("fallback", reason, holdout=held, degraded=degraded)
+    return Result("fallback", reason, holdout=held, degraded=(*degraded, f"{step}.{fault}"))
 
 
 def _result(

@@ -36,7 +36,7 @@ class Server:
         deps = ConsoleDeps(
             records=region.records, ledger=region.ledger, pulse=region.pulse, clock=region.clock,
             brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions, region=region,
-            degraded=lambda: [one for chore in self._chores for one in chore.degraded()],
+            degraded=lambda: [*_failing(region), *(one for chore in self._chores for one in chore.degraded())],
             stopping=lambda: self._server.should_exit,
         )  # fmt: skip
         config = uvicorn.Config(
@@ -79,6 +79,12 @@ class Server:
         for chore in self._chores:
             chore.stop()
         self._listener.close()
+
+
+def _failing(region: Region) -> list[tuple[str, str]]:
+    """(source, what is wrong) of every source whose breaker is not closed, for the console."""
+    why = "keeps failing: decisions do without it, and say so; it is tried again every few seconds"
+    return [(source, why) for source in region.breakers.not_closed()]
 
 
 def listen(host: str, port: int, *, next_free: bool = False) -> socket.socket:

@@ -149,9 +149,9 @@ def healthz() -> dict[str, str]:
     "/readyz", tags=("health",), sync_to_thread=True,
     summary="A release is live and questions can be answered",
 )
-def readyz(region: Here) -> dict[str, str]:
-    """A release is live and questions can be answered."""
-    return {"status": "ready", "release": region.releases.live().hash}
+def readyz(region: Here) -> dict[str, Any]:
+    """A release is live and questions can be answered; `not_asked` are sources that fail, and are done without."""
+    return {"status": "ready", "release": region.releases.live().hash, "not_asked": region.breakers.not_closed()}
 
 @get(
     "/metrics", tags=("health",), sync_to_thread=True, media_type="text/plain; version=0.0.4",
@@ -174,8 +174,22 @@ def metrics_text(region: Region) -> str:
     for quantile, micros in (("0.5", window.p50_us), ("0.99", window.p99_us)):
         if micros is not None:
             lines.append(f'opportune_decision_seconds{{quantile="{quantile}"}} {micros / 1e6:.6f}')
-    lines.append(f"opportune_decisions_under_way {region.gate.under_way}")
+    lines += loop_lines(region)
     return "\n".join(lines) + "\n"
+
+
+def loop_lines(region: Region) -> list[str]:
+    """How full it is, who was turned away, which sources fail, and what was missing from answers."""
+    lines = [
+        f"opportune_decisions_under_way {region.gate.under_way}",
+        f"opportune_decision_places {region.gate.places}",
+    ]
+    lines += [f'opportune_shed_total{{class="{name}"}} {count}' for name, count in region.gate.shed.items()]
+    for one in region.breakers.every():
+        lines.append(f'opportune_breaker_open{{source="{one.source}"}} {int(one.phase != "closed")}')
+        lines.append(f'opportune_breaker_opened_total{{source="{one.source}"}} {one.opened}')
+    lines += [f'opportune_missing_total{{what="{what}"}} {count}' for what, count in region.breakers.missing().items()]
+    return lines
 
 
 def decision_named(region: Region, id_: str) -> StoredDecision:
