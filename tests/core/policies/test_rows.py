@@ -88,7 +88,7 @@ def check_row(alone: Standing, found: RowStanding, row: int) -> None:
         assert levers == dict(alone.levers)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     some_policies(), tables(), st.lists(st.tuples(REQUESTS, PER_CHANNEL), min_size=1, max_size=6),
     st.integers(0, 2**40 - 1), st.sampled_from([0, 86_400_000]),

@@ -79,8 +79,13 @@ class CompiledModel:
     def score(self, values: Sequence[object]) -> Scores:
         """p_accept, p_base, uplift and its standard error of every offer; `values` in the compiled order."""
         bins = self.bins_of(values)
-        count = len(self.offers)
-        results = np.exp(np.add.reduce(self._matrix.take(bins, 0), 0))
+        sums = np.add.reduce(self._matrix.take(bins, 0), 0)
+        return self._scores(sums, len(self.offers), bins, self.covered)
+
+    def _scores(
+        self, sums: NDArray[np.float64], count: int, bins: list[int], covered: Sequence[bool]
+    ) -> Scores:
+        results = np.exp(sums)
         chances = results[: 2 * count]
         chances += 1.0
         np.divide(1.0, chances, out=chances)
@@ -90,8 +95,16 @@ class CompiledModel:
         results /= _DIGITS
         found: list[float] = results.tolist()
         return Scores(
-            found[:count], found[count : 2 * count], uplift, found[2 * count :], self.covered, bins
+            found[:count], found[count : 2 * count], uplift, found[2 * count :], tuple(covered), bins
         )
+
+    def score_some(self, values: Sequence[object], places: Sequence[int]) -> Scores:
+        """`score` for some of the offers, by their places: the same numbers, in this order."""
+        bins = self.bins_of(values)
+        count, width = len(places), len(self.offers)
+        columns = np.add.outer((0, width, 2 * width), places).ravel()
+        cells = np.add.outer(np.multiply(bins, 3 * width), columns)
+        return self._scores(np.add.reduce(self._matrix.take(cells), 0), count, bins, [self.covered[p] for p in places])
 
     def reasons(self, values: Sequence[object], offer_index: int, top: int = 3) -> Reasons:
         """What moves this customer's uplift for one offer most, against the average training row.
@@ -104,6 +117,16 @@ class CompiledModel:
     def explain(self, scores: Scores, offer_index: int, top: int = 3) -> Reasons:
         """`reasons` for values already scored: spares looking up the bins again."""
         return self._reasons(scores.bins, offer_index, top)
+
+    def levels(self) -> dict[str, tuple[object, ...]]:
+        """Where the scores may change, by feature: the edges of a number, the values known of anything else."""
+        edges = [edges for _, _, edges in self._numeric]
+        known = [tuple(rows) for _, _, _, rows in self._named]
+        return dict(zip(self.feature_names, [*edges, *known], strict=True))
+
+    def layout(self) -> tuple[NDArray[np.float64], list[Numeric], list[Named]]:
+        """(the matrix, how numbers are looked up in it, how the others are): what `rows` scores tables with."""
+        return self._matrix, self._numeric, self._named
 
     def effect_base(self, offer_index: int) -> float:
         """The uplift of the average training row in log-odds: reasons count from here."""

@@ -7,6 +7,7 @@ out per row is what `standing.resolve` says of that row.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -68,6 +69,20 @@ class RowStanding(msgspec.Struct, frozen=True):
     review: Words
     unexplored: Words
     levers: tuple[NDArray[np.float64], Bools] | None = None
+
+    def rows(self, where: slice) -> RowStanding:
+        """Some of the rows, of what is said candidate by candidate."""
+        return msgspec.structs.replace(
+            self,
+            forbids=(),
+            skipped=(),
+            **{name: _some(getattr(self, name), where) for name in ("permitted", "forced", "review", "unexplored")},
+            levers=None if self.levers is None else (self.levers[0][where], self.levers[1][where]),
+        )
+
+
+def _some(words: Words, where: slice) -> Words:
+    return words[where] if words.ndim == 2 else words
 
 
 class RowRule(msgspec.Struct, frozen=True):
@@ -312,6 +327,9 @@ class RowPolicies:
 
     def _both(self, plan: Both, parts: Sequence[RowMasks]) -> RowMasks:
         """Absorb as CEL does: where one part decides, the failures of the others do not count."""
+        if all(part.failed is None for part in parts):
+            join = np.bitwise_or if plan.decisive else np.bitwise_and
+            return RowMasks(reduce(join, [part.true for part in parts]))
         nothing = np.zeros(self.width, np.uint64)
         true, false = (nothing, self.every) if plan.decisive else (self.every, nothing)
         for part in parts:
@@ -320,8 +338,6 @@ class RowPolicies:
                 true, false = true | part.true, false & no
             else:
                 true, false = true & part.true, false | no
-        if all(part.failed is None for part in parts):
-            return RowMasks(true)
         return RowMasks(true, self.every & ~(true | false))
 
     def _choice(self, condition: RowMasks, then: RowMasks, otherwise: RowMasks) -> RowMasks:

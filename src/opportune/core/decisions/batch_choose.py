@@ -1,0 +1,180 @@
+"""Arbitration over many customers at once; see `arbitration` and `choose` for what each step means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import erf, fsum, sqrt
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from opportune.core.decisions.arbitration import UPPER_BOUND_SE
+from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
+from opportune.core.decisions.draws import uniforms
+from opportune.core.models.rows import RowScores
+from opportune.core.playbook import Exploration
+from opportune.core.policies.rows import RowStanding, Words, any_of, bits_of, words_of
+
+DIGITS = 1e9
+NEAR = 1e-4
+"""A number this near to where its last digit turns is worked out exactly: quick sums differ by some 1e-6 of a digit."""
+SURE_AT = 4.5
+"""Standard errors over sqrt(2) from where a confidence of six digits is 0 or 1."""
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """Per row: the candidate drawn (-1: NO_OFFER), what it is worth and how sure, what the model says
+    of it, its chance, whether another was worth more, and whether it was forced. Of rows where nothing is left it
+    means nothing."""
+
+    candidate: Ints
+    value: Floats
+    p_accept: Floats
+    uplift: Floats
+    confidence: Floats
+    probability: Floats
+    explored: Bools
+    forced: Bools
+
+
+def choose_rows(
+    brain: Brain, moment: str, ids: Sequence[str], left: Words, standing: RowStanding, scores: RowScores,
+    tired: Mapping[str, Ints],
+) -> Chosen:  # fmt: skip
+    """One candidate per row, drawn among those left and NO_OFFER. tired: channel -> recent contacts."""
+    count, size = len(ids), len(brain.candidates)
+    every = np.arange(count)
+    bits = bits_of(left, size)
+    values, spreads = _values(brain, moment, scores, standing, bits, tired)
+    forcing = np.broadcast_to(standing.forced, left.shape) & left
+    forced = any_of(forcing)
+    pool = (values + UPPER_BOUND_SE * spreads > 0.0) & bits
+    if forced.any():
+        pool = np.where(forced[:, None], bits_of(forcing, size), pool)
+    weighed = np.empty((count, size + 1))
+    weighed[:, size] = np.where(forced, -np.inf, 0.0)  # NO_OFFER is the last
+    weighed[:, :size] = -np.inf
+    np.copyto(weighed[:, :size], values, where=pool)
+    best = weighed.argmax(axis=1)
+    top = np.maximum(weighed[:, :size].max(axis=1, initial=0.0), 0.0)
+    kept = None if not standing.unexplored.any() else bits_of(np.broadcast_to(standing.unexplored, left.shape), size)
+    open_ = _open(pool, kept, forced, best)
+    chances = _chances(weighed, open_, best, brain.app.exploration)
+    drawn = _drawn(chances, best, ids)
+    offered = drawn < size
+    place = np.where(offered, drawn, 0)
+    value, spread = values[every, place], spreads[every, place]
+    return Chosen(
+        np.where(offered, drawn, -1),
+        value,
+        scores.p_accept[every, brain.places[place]],
+        scores.uplift[every, brain.places[place]],
+        _confidence(value, spread),
+        chances[every, drawn],
+        np.where(offered, value < top, top > 0.0),
+        forced,
+    )
+
+
+def _values(
+    brain: Brain, moment: str, scores: RowScores, standing: RowStanding, bits: Bools, tired: Mapping[str, Ints]
+) -> tuple[Floats, Floats]:
+    """What each candidate is worth, in money, and its standard error."""
+    places, size = brain.places, len(brain.candidates)
+    if brain.app.arbitration.method == "pcvl":
+        factors = brain.margins * brain.levers * brain.weights[moment]
+        values = scores.p_accept[:, places] * factors
+        spreads = scores.uplift_se[:, places] * factors
+    else:
+        values = scores.uplift[:, places] * brain.margins - brain.costs
+        spreads = scores.uplift_se[:, places] * brain.margins
+        for channel, counts in tired.items():
+            mask = brain.channel_masks.get(channel, 0)
+            reached = bits_of(words_of(mask, (size + 63) // 64), size)
+            values -= np.where(reached, brain.fatigue * counts[:, None], 0.0)
+    if standing.levers is not None:
+        money, where = standing.levers
+        values = np.where(where & bits, values + money, values)
+    values *= 1e4
+    np.rint(values, out=values)
+    values /= 1e4
+    return values, spreads
+
+
+def _open(pool: Bools, unexplored: Bools | None, forced: Bools, best: Ints) -> Bools:
+    """Which have a chance, NO_OFFER the last: all of the pool, less those never tried while another is better."""
+    found = np.empty((len(pool), pool.shape[1] + 1), np.bool_)
+    found[:, :-1] = pool
+    found[:, -1] = ~forced
+    if unexplored is not None:
+        kept = pool & unexplored
+        all_kept = kept.any(axis=1) & (kept.sum(axis=1) == pool.sum(axis=1))
+        found[:, :-1] &= ~kept
+        found[:, -1] &= ~all_kept
+    if forced.any():
+        found[forced] = False
+    found[np.arange(len(pool)), best] = True
+    return found
+
+
+def _chances(weighed: Floats, open_: Bools, best: Ints, exploration: Exploration) -> Floats:
+    """`choose.probabilities` of every row, over those with a chance. `weighed` is written over."""
+    every = np.arange(len(weighed))
+    count = open_.sum(axis=1)
+    chances = weighed
+    if exploration.method == "inverse_gap":
+        np.subtract(weighed[every, best][:, None], weighed, out=chances)
+        with np.errstate(invalid="ignore"):  # what is not weighed is infinitely far away
+            chances *= exploration.gamma / exploration.value_scale
+        chances += count[:, None]
+        np.divide(1.0, chances, out=chances)
+        np.copyto(chances, 0.0, where=~open_)
+        chances[every, best] = 0.0
+    else:
+        chances[:] = 0.0
+    single = np.full(len(weighed), exploration.method == "off") | (count == 1)
+    rest = 1.0 - chances.sum(axis=1)
+    share = exploration.floor / count
+    ahead = np.abs(np.modf((rest * (1.0 - exploration.floor) + share) * DIGITS)[0] - 0.5)
+    for row in np.flatnonzero((ahead < NEAR) & ~single).tolist():
+        rest[row] = 1.0 - fsum(chances[row].tolist())
+    chances[every, best] = rest
+    chances *= 1.0 - exploration.floor
+    np.add(chances, share[:, None], out=chances, where=open_)
+    chances *= DIGITS
+    np.rint(chances, out=chances)
+    chances /= DIGITS
+    if single.any():
+        chances[single] = 0.0
+        chances[single, best[single]] = 1.0
+    return chances
+
+
+def _drawn(chances: Floats, best: Ints, ids: Sequence[str]) -> NDArray[np.int64]:
+    """The place each row's draw falls on; `choose.pick`. Where one has all the chance, nothing is drawn."""
+    drawn = best.copy()
+    rows = np.flatnonzero(chances[np.arange(len(best)), best] < 1.0)
+    if not len(rows):
+        return drawn
+    picked = chances[rows]
+    draws = uniforms([ids[row] for row in rows.tolist()], "choose")
+    found = (picked.cumsum(axis=1) <= draws[:, None]).sum(axis=1)
+    last = chances.shape[1] - 1 - (picked[:, ::-1] > 0.0).argmax(axis=1)
+    drawn[rows] = np.where(found < chances.shape[1], found, last)
+    return drawn
+
+
+def _confidence(value: Floats, spread: Floats) -> Floats:
+    """`choose.confidence` of every row."""
+    found = np.where(value > 0.0, 1.0, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = value / (spread * sqrt(2.0))
+    near = np.flatnonzero((spread > 0.0) & (np.abs(apart) < SURE_AT))
+    chances = 0.5 * (1.0 + np.fromiter(map(erf, apart[near].tolist()), np.float64, len(near)))
+    digits = chances * 1e6
+    rounded = np.rint(digits) / 1e6
+    for place in np.flatnonzero(np.abs(np.modf(digits)[0] - 0.5) < NEAR).tolist():
+        rounded[place] = round(float(chances[place]), 6)
+    found[near] = rounded
+    return found
