@@ -15,6 +15,24 @@ from opportune.testing.contracts.records_store import Refusal, StoreContract, pi
 class CustomerRecordsContract(StoreContract):
     """Part of `RecordsContract`."""
 
+    def test_what_was_used_of_a_limit_is_kept_with_its_unit_and_no_erasure_changes_it(self, records: Records) -> None:
+        def refused(tx: Transaction) -> None:
+            tx.put_tally(a.tally(1, used=9))
+            raise Refusal
+
+        assert records.tally("t1") is None
+        records.run(lambda tx: (tx.put_tally(a.tally(1)), tx.put_person(a.person("c1"))))
+        told = run_together(
+            records, [refused, lambda tx: tx.tally("t1"), lambda tx: tx.put_tally(a.tally(1, used=5)),
+                      lambda tx: tx.tally("t1")],
+        )  # fmt: skip
+        assert isinstance(told[0], Refusal)
+        assert told[1:] == [a.tally(1), None, a.tally(1, used=5)]
+        records.erase(["c1"])
+        again = self.reopen(records)
+        assert again.tally("t1") == a.tally(1, used=5)
+        again.close()
+
     def test_the_signals_of_customers_and_accounts_are_paged_newest_first(self, records: Records) -> None:
         who = [("c1", "a1"), ("c2", "a1"), (None, "a2"), ("c1", None), ("c3", "a2"), ("c2", "a2")]
         signals = [a.signal(n, customer=customer, account=account) for n, (customer, account) in enumerate(who, 1)]

@@ -19,6 +19,7 @@ STEPS = st.one_of(
     st.tuples(st.just("quarantine"), NUMBERS),
     st.tuples(st.just("person"), NUMBERS, st.integers(0, 9)),
     st.tuples(st.just("account"), NUMBERS, st.integers(0, 9)),
+    st.tuples(st.just("tally"), NUMBERS, st.integers(1, 9)),
     st.tuples(st.just("identifier"), NUMBERS, NUMBERS),
     st.tuples(st.just("decision"), NUMBERS, st.sampled_from(("offered", "held")), st.none() | NUMBERS),
     st.tuples(st.just("outcome"), NUMBERS, st.sampled_from(("converted", "delivered")), NUMBERS),
@@ -135,6 +136,12 @@ def _account(tx: Transaction, number: int, seats: int) -> object:
     return before
 
 
+def _tally(tx: Transaction, number: int, used: int) -> object:
+    before = tx.tally(f"t{number}")
+    tx.put_tally(a.tally(number, used))
+    return before, tx.tally(f"t{number}")
+
+
 def _identifier(tx: Transaction, number: int, customer: int) -> object:
     before = tx.customer_by(b"hash%d" % number)
     tx.put_identifier(b"hash%d" % number, "email", f"c{customer}")
@@ -203,6 +210,7 @@ _DO: dict[str, Callable[..., object]] = {
     "quarantine": _quarantine,
     "person": _person,
     "account": _account,
+    "tally": _tally,
     "identifier": _identifier,
     "decision": _decision,
     "outcome": _outcome,

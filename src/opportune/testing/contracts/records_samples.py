@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Consent, Contact, Person
 from opportune.core.signals import Problem, Repair, Signal, content_hash
 from opportune.ports import (
@@ -136,6 +137,10 @@ def action(number: int, customer: str = "c1", **changes: Any) -> Action:  # noqa
     due_ms = 900 + number
     one = Action(f"n{number}", 800 + number, customer, "a1", "email", "o1", "marketing", due_ms, 9_000)
     return msgspec.structs.replace(one, **changes)
+
+
+def tally(number: int, used: int = 3) -> Tally:
+    return Tally(f"t{number}", 86_400_000, ((9_000, 1),), ((20_000 + number, used - 1),), used, 9_000)
 
 
 def release(number: int) -> StoredRelease:

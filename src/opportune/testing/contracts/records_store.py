@@ -70,6 +70,7 @@ def write_everything(tx: Transaction, number: int) -> None:
     tx.put_quarantined(a.quarantined(number, seq=seq, note="seen"))
     tx.put_person(a.person(f"c{number}", plan="pro"))
     tx.put_account(a.account(f"a{number}", seats=number))
+    tx.put_tally(a.tally(number))
     tx.put_identifier(b"hash%d" % number, "email", f"c{number}")
     tx.claim("rule", b"value%d" % number, f"app#s-{number}")
     tx.suppress(b"gone%d" % number, number)
@@ -102,6 +103,7 @@ def picture(records: Records) -> dict[str, Any]:
         "people": [records.person(id_) for id_ in customers],
         "everybody": sorted(person.id for person in records.people()),
         "accounts": [records.account(f"a{n}") for n in range(10)],
+        "tallies": [records.tally(f"t{n}") for n in range(10)],
         "identifiers": [records.customer_by(b"hash%d" % n) for n in range(10)],
         "merges": [records.merges_of(id_) for id_ in customers],
         "proposals": {status: records.proposals(status, 1_000) for status in ("open", "refused")},
