@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from door import Door, event, question, served
 
+from opportune.core.decisions.grants import check_grant
 from opportune.verifier import verify_commit, verify_log, verify_proof
 
 UNKNOWN_ID = "01940000-0000-7000-8000-000000000000"
@@ -34,6 +37,22 @@ def test_a_real_customer_gets_an_offer_with_reasons(door: Door) -> None:
     stored = door.region.records.decision(answer["decision_id"])
     assert stored is not None
     assert stored.offer == answer["offer"]["id"]
+
+
+def test_a_stranger_checks_the_grants_with_the_key_alone(door: Door) -> None:
+    text = door.get("/v1/grants/key").json()["public_key"]
+    key = Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(text + "="))
+
+    def verify(signature: bytes, message: bytes) -> bool:
+        key.verify(signature, message)
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [answer for _, answer in pool.map(lambda _: door.offered(), range(16))]
+    for answer in answers:
+        claims = check_grant(answer["grant"], verify, door.region.clock.now_ms())
+        assert (claims.decision, claims.customer) == (answer["decision_id"], answer["customer"])
+        assert (claims.offer, claims.channel) == (answer["offer"]["id"], answer["channel"])
 
 
 def test_a_customer_may_be_named_by_email_however_it_is_spelt(door: Door) -> None:

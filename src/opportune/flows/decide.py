@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
 
@@ -21,7 +21,7 @@ import msgspec
 
 from opportune.core.contacts import TallyOf
 from opportune.core.customers import Account, Person
-from opportune.core.decisions.answers import Answer, answer_of, unrecorded_answer
+from opportune.core.decisions.answers import Answer, answer_of, unrecorded_answer, with_grants
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.kernel import ScoreFailed, run
 from opportune.core.decisions.questions import Question, QuestionError, check_question
@@ -92,8 +92,9 @@ class Decide(msgspec.Struct, frozen=True):
         return Asking(question, brain, moment, channels, start_us, budget_ms, priority, start_us)
 
     def submit(self, question: Question, done: Done) -> int:
-        """Decides, or sheds when there is no place now; `done` gets the answer when it is durable, or the error of a
-        question that cannot be answered. Returns the budget in ms. Raises QuestionError like `check`."""
+        """Decides, or sheds when there is no place now; `done` gets the answer when it is durable, with a grant that
+        `granted` signs, or the error of a question that cannot be answered. Returns the budget in ms. Raises
+        QuestionError like `check`."""
         # 1. admit
         asking = self.check(question)
         told = self.same.first(question, done)
@@ -159,7 +160,11 @@ class Decide(msgspec.Struct, frozen=True):
                 found.set_result(outcome)
 
         self.submit(question, done)
-        return found.result()
+        return self.granted([found.result()])[0]
+
+    def granted(self, answers: Sequence[Answer]) -> list[Answer]:
+        """What `submit` gave to `done`, with all grants signed: those of one commit in one go."""
+        return with_grants(answers, self.vault.sign)
 
     def too_late(self, asking: Asking) -> Answer:
         """The safe default for a question whose record was not durable in time.
@@ -370,7 +375,7 @@ class Decide(msgspec.Struct, frozen=True):
             seen = unseen(person, made.record.seen.at_ms)
             asked = msgspec.structs.replace(asked, customer=person.id)
             made = resting_on_nothing(msgspec.structs.replace(made.record, asked=asked, seen=seen), made.salt)
-            answer = answer_of(brain, made.record)
+            answer = answer_of(brain, made.record, self.vault.sign)
         self._write(tx, made)
         return answer
 

@@ -164,7 +164,7 @@ class Region:
         id_ = self.clock.new_id()
         record = DecisionRecord(RECORD_VERSION, id_, brain.release, self.name, asked, seen, (), (), result)
         encode_record(record)
-        answer_of(brain, record, self.vault.sign)
+        self.decide.granted([answer_of(brain, record, self.vault.sign)])
         self.outside.prepare(brain.views.outside)
         if self.warm is not None:
             self.warm()

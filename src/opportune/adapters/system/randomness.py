@@ -14,7 +14,8 @@ class Randomness:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._empty()
+        self._supply = b""
+        self._place = DRAWN_BYTES
         os.register_at_fork(after_in_child=self._forked)
 
     def take(self, size: int) -> bytes:
@@ -27,14 +28,10 @@ class Randomness:
                 place, self._place = 0, size
             return self._supply[place : self._place]
 
-    def _empty(self) -> None:
-        self._supply = b""
-        self._place = DRAWN_BYTES
-
     def _forked(self) -> None:
         """INVARIANT: two processes never share bytes: one nonce for two texts would open both."""
         self._lock = Lock()
-        self._empty()
+        self._place = DRAWN_BYTES
 
 
 take_random: Final = Randomness().take

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,10 +10,10 @@ import msgspec
 from opportune.core.catalog import SafeDefault
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import RuleFired, rules_fired, words
+from opportune.core.decisions.grants import Claims, Sign, payload_of, signed
 from opportune.core.decisions.records import DecisionRecord
 from opportune.core.signals import format_time
 
-Sign = Callable[[bytes], bytes]
 RULES_SHOWN_MAX = 5
 
 
@@ -80,7 +79,10 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *, preview: bool = False) -> Answer:
-    """The answer for a record; the grant is signed only for a decision that offers something and is no preview."""
+    """The answer for a record. With `sign`, what is offered has a grant; `with_grants` signs those of one commit.
+
+    A decision with a key is signed at once and alone: whoever repeats the question gets the same bytes.
+    """
     result = record.result
     said = words(brain, record)
     shown: OfferShown | None = None
@@ -202,20 +204,32 @@ def fill(text: str, values: Mapping[str, Any]) -> str:
 
 
 def _grant(record: DecisionRecord, shown: OfferShown, channel: str, expires_ms: int, sign: Sign) -> str:
-    """`payload.signature`, both base64url without padding; Ed25519 over the payload text."""
-    claims = {
-        "decision": record.id,
-        "customer": record.asked.customer,
-        "offer": shown.id,
-        "channel": channel,
-        "price": shown.price,
-        "currency": shown.currency,
-        "per": shown.per,
-        "expires_ms": expires_ms,
-    }
-    payload = _b64(msgspec.json.encode(claims))
-    return f"{payload}.{_b64(sign(payload.encode()))}"
+    """The grant, or its payload alone when it is signed with others."""
+    payload = payload_of(
+        Claims(
+            record.id, record.asked.customer, shown.id, channel, shown.price, shown.currency, shown.per, expires_ms
+        )
+    )  # fmt: skip
+    return payload if record.asked.key is None else signed([payload], sign)[0]
 
 
-def _b64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
+def with_grants(answers: Sequence[Answer], sign: Sign) -> list[Answer]:
+    """The answers, those grants that are not signed yet under one signature."""
+    payloads = [grant for answer in answers for grant in _unsigned(answer)]
+    if not payloads:
+        return list(answers)
+    ready = dict(zip(payloads, signed(payloads, sign), strict=True))
+    return [_granted(answer, ready) for answer in answers]
+
+
+def _unsigned(answer: Answer) -> list[str]:
+    grants = [answer.grant, *[further.grant for further in answer.slate]]
+    return [grant for grant in grants if grant is not None and "." not in grant]
+
+
+def _granted(answer: Answer, ready: Mapping[str, str]) -> Answer:
+    grant, replace = answer.grant, msgspec.structs.replace
+    if grant is None or grant not in ready:
+        return answer
+    slate = [replace(further, grant=ready.get(further.grant or "", further.grant)) for further in answer.slate]
+    return replace(answer, grant=ready[grant], slate=tuple(slate))

@@ -159,7 +159,7 @@ def _answers(region: Region, questions: list[Question], advance: Any) -> list[An
         if isinstance(outcome, BaseException):
             raise outcome
         found.append(outcome)
-    return found
+    return region.decide.granted(found)
 
 
 def _answer_text(answer: Answer) -> str:

@@ -24,6 +24,7 @@ from opportune.doors.http.consents import Consents
 from opportune.doors.http.customers import AccountsRead
 from opportune.doors.http.features import Features, Lineages
 from opportune.doors.http.gpc import gpc_support
+from opportune.doors.http.grants import Grants
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.identities import Identities
 from opportune.doors.http.keys import Keyring, key_of
@@ -62,6 +63,7 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             Unsubscribe,
             Govern,
             Ledger,
+            Grants,
             healthz,
             readyz,
             metrics,

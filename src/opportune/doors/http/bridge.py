@@ -10,10 +10,19 @@ from typing import Any
 
 
 class LoopBridge:
-    """Hands results to futures of one loop, then calls `after`; thread-safe on the side of the writer."""
+    """Hands results to futures of one loop, then calls `after`; thread-safe on the side of the writer.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, after: Callable[[], None] = lambda: None) -> None:
+    `finish` is given all results that came together, on the loop, and returns what the futures get.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        after: Callable[[], None] = lambda: None,
+        finish: Callable[[list[Any]], list[Any]] = lambda results: results,
+    ) -> None:
         self._loop = loop
+        self._finish = finish
         self._after = after
         self._waiting: deque[tuple[asyncio.Future[Any], Any]] = deque()
         self._lock = Lock()
@@ -35,12 +44,15 @@ class LoopBridge:
 
     def _drain(self) -> None:
         with self._lock:
-            ready = list(self._waiting)
+            ready = [one for one in self._waiting if not one[0].done()]
             self._waiting.clear()
             self._scheduled = False
-        for future, outcome in ready:
-            if future.done():
-                continue
+        outcomes: list[Any]
+        try:
+            outcomes = self._finish([outcome for _, outcome in ready])
+        except Exception as error:  # noqa: BLE001 - everybody hears of it
+            outcomes = [error] * len(ready)
+        for (future, _), outcome in zip(ready, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 future.set_exception(outcome)
             else:

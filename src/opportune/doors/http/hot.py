@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import Question, QuestionError, parse_question
 from opportune.core.outcomes import OutcomeError, parse_outcomes
 from opportune.core.signals import Draft, Problem, Receipt
@@ -165,13 +166,21 @@ class HotDoor:
 
     def _loop_bridge(self) -> LoopBridge:
         if self._bridge is None:
-            self._bridge = LoopBridge(asyncio.get_running_loop(), self._woken)
+            self._bridge = LoopBridge(asyncio.get_running_loop(), self._woken, self._granted)
         return self._bridge
 
     def _turns_at(self, region: Region) -> Turns:
         if self._turns is None:
             self._turns = Turns(asyncio.get_running_loop(), region.gate, region.clock.tick_us)
         return self._turns
+
+    def _granted(self, outcomes: list[Any]) -> list[Any]:
+        """The answers among results with their grants signed."""
+        answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+        if not answers:
+            return outcomes
+        ready = iter(self._region().decide.granted(answers))
+        return [next(ready) if isinstance(outcome, Answer) else outcome for outcome in outcomes]
 
     def _woken(self) -> None:
         if self._turns is not None:
