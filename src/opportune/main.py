@@ -13,7 +13,7 @@ from opportune.doors.cli.workbench import Place, Trouble, Vital
 
 if TYPE_CHECKING:
     from opportune.core.models import Scorecard, Trainer
-    from opportune.core.playbook import Playbook
+    from opportune.core.playbook import Playbook, Scenario
     from opportune.doors.cli.workbench import World
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
@@ -52,6 +52,22 @@ class Machine:
             for one in problems
         ]
         return found.playbook, troubles
+
+    def places(self, folder: Path, collection: str) -> Mapping[str, str]:
+        from opportune.adapters.playbook import load
+
+        marks = load(folder).marks
+        return {id_: str(marks.where(kind, id_)) for kind, id_ in marks.first if kind == collection}
+
+    def add_scenario(self, folder: Path, scenario: Scenario) -> Path:
+        from opportune.adapters.playbook import add_scenario
+
+        return add_scenario(folder, scenario)
+
+    def card(self, file: Path) -> Scorecard:
+        from opportune.core.models import decode_card
+
+        return decode_card(file.read_bytes())
 
     def place(self, folder: Path, region: str | None = None) -> Place:
         from opportune.wiring import data_folder

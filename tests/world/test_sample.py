@@ -14,15 +14,12 @@ import pytest
 
 from opportune.adapters.duckdb.tables import DuckTables
 from opportune.adapters.playbook import load
-from opportune.core.contacts import local_time
 from opportune.core.customers import Account, Consent, Person
 from opportune.core.decisions.kernel import run
-from opportune.core.decisions.masks import by_offer, mask_of
-from opportune.core.decisions.records import Asked, Result, Seen
-from opportune.core.decisions.shortlist import REQUIRES
+from opportune.core.decisions.records import Asked, Result
 from opportune.core.decisions.snapshot import see
 from opportune.core.features import run_view_tests
-from opportune.core.playbook import Exploration, Scenario
+from opportune.core.playbook import Exploration
 from opportune.core.policies.checks import lint, run_policy_tests
 from opportune.core.releases import Release, compile_release, encode_manifest, variables_of
 from opportune.core.signals import Draft, check, parse_time_ms
@@ -58,23 +55,6 @@ def release() -> Release:
     return compiled(chance=False)
 
 
-def ask(release: Release, scenario: Scenario) -> Result:
-    """The scenario's question; features it does not name have the value of a customer nothing is known about."""
-    at_ms = parse_time_ms(scenario.at)
-    empty = see(release.brain, Person("scenario", account="nobody"), Account("nobody"), scenario.channels, at_ms)
-    seen = Seen(
-        at_ms=at_ms,
-        account="scenario",
-        unit="scenario",
-        features={**empty.features, **scenario.features},
-        ages_ms={},
-        consents={**empty.consents, **scenario.consents},
-        local_minute=local_time(at_ms, release.playbook.app.timezone)[0],
-    )
-    asked = Asked("scenario", scenario.moment, scenario.channels, scenario.context)
-    return run(release.brain, asked, seen, "01940000-0000-7000-8000-000000000000", Calm())
-
-
 def test_every_inline_test_of_the_sample_passes(release: Release) -> None:
     playbook = release.playbook
     variables = variables_of(playbook, release.views)
@@ -83,18 +63,6 @@ def test_every_inline_test_of_the_sample_passes(release: Release) -> None:
     assert [result for result in results if not result.passed] == []
     assert lint(playbook.policies, variables, release.brain.policies) == ()
     assert run_view_tests(release.views, playbook.views) == ()
-
-
-@pytest.mark.parametrize("scenario", load(SAMPLE).playbook.scenarios, ids=lambda scenario: scenario.scenario)
-def test_the_promises_hold(release: Release, scenario: Scenario) -> None:
-    result, expect = ask(release, scenario), scenario.expect
-    for name in ("disposition", "reason", "offer", "channel"):
-        if getattr(expect, name) is not None:
-            assert getattr(result, name) == getattr(expect, name), name
-    for candidate, rule in expect.rejected.items():
-        bit = 1 << release.brain.by_id[candidate].index
-        first = next((name for _, name, mask in result.stages if mask_of(mask) & bit), REQUIRES)
-        assert next(by_offer(release.brain, first, bit))[0] == rule
 
 
 class Mirror:

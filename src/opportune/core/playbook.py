@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -136,27 +136,85 @@ class Source(Document, frozen=True, kw_only=True):
     payloads: tuple[PayloadMapping, ...] = ()
 
 
+class PastContact(Document, frozen=True, kw_only=True):
+    """A contact that counts when a scenario is asked, so long ago. `of: account` is one with a colleague: it counts
+    for the account alone; the customer's own count for both."""
+
+    offer: str
+    channel: str
+    age: str = "1d"
+    of: Literal["person", "account"] = "person"
+
+
+Fault = Literal[
+    "assign:open", "shortlist:late", "shortlist:failed", "score:late", "score:failed", "score:open", "choose:late",
+    "choose:failed",
+]  # fmt: skip
+"""What may go wrong before a step, as records name it."""
+
+Within = float | tuple[float, ...]
+"""A number as it is written (money to the cent, chances to four places), or [least, most]."""
+
+
 class Scenario(Document, frozen=True, kw_only=True):
-    """A question with its expected answer, run by `opportune test`."""
+    """A question with its expected answer, run by `opportune test`.
+
+    What it does not say about the customer is as if nothing was ever heard of them. `like` names a scenario with the
+    same customer: features, consents, contacts, account and time zone are those of that one, and what is written here
+    comes on top. `gpc` is a browser that refuses (see `privacy`), `unread` are views read from outside that did not
+    answer, `room` is what is left of limits over everybody, `faults` go wrong on the way. With `holdout` the unit is in
+    the control group. `draw` (0 to 1) is where chance falls on the chances of what is left, in the playbook's order
+    with NO_OFFER last; without it nothing is explored. `model: true` scores with the model, not with the priors.
+    """
 
     scenario: str
     moment: str
     expect: Expectation
+    like: str | None = None
     channels: tuple[str, ...] = ()
     at: str = "2026-11-02T10:00:00Z"
+    timezone: str | None = None
+    account: bool = True
     features: Mapping[str, Any] = {}
     consents: Mapping[str, str] = {}
+    contacts: tuple[PastContact, ...] = ()
     context: Mapping[str, Any] = {}
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    gpc: bool = False
+    holdout: bool = False
+    draw: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    model: bool = False
+    unread: Mapping[str, Literal["late", "failed"]] = {}
+    room: Mapping[str, float] = {}
+    faults: tuple[Fault, ...] = ()
 
 
 class Expectation(Document, frozen=True, kw_only=True):
-    """What a scenario must give: any key left out is not looked at. `rejected` maps candidates to rule ids."""
+    """What a scenario must give: any key left out is not looked at.
+
+    `offer: NO_OFFER` means none. `rejected` maps candidates, or offers in every channel, to ids of rules that held them
+    back; `slate` are the further offers in their order. `would` is the candidate that a unit of the control group
+    would have been offered. `headline` is what the customer gets to read, be it of the offer or of the safe default.
+    `says` are words that the explanation for an audience holds.
+    """
 
     disposition: str | None = None
     reason: str | None = None
     offer: str | None = None
     channel: str | None = None
     rejected: Mapping[str, str] = {}
+    slate: tuple[str, ...] | None = None
+    value: Within | None = None
+    probability: Within | None = None
+    confidence: Within | None = None
+    would: str | None = None
+    forced: tuple[str, ...] | None = None
+    obligations: tuple[str, ...] | None = None
+    skipped: tuple[str, ...] | None = None
+    degraded: tuple[str, ...] | None = None
+    missing: tuple[str, ...] | None = None
+    headline: str | None = None
+    says: Mapping[Literal["customer", "agent", "auditor"], tuple[str, ...]] = {}
 
 
 class Identity(Document, frozen=True, kw_only=True):

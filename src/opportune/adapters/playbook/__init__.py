@@ -7,6 +7,7 @@ from opportune.adapters.playbook.problems import Place, PlaybookError, PlaybookP
 from opportune.adapters.playbook.references import ReferenceProblem, check_references
 from opportune.adapters.playbook.scaffold import ScaffoldError, sample_folders, scaffold
 from opportune.adapters.playbook.schemas import schema_json, write_schemas
+from opportune.adapters.playbook.written import add_scenario
 from opportune.core.contracts import compile_contract
 from opportune.core.schemas import signal_fields
 
@@ -18,6 +19,7 @@ __all__ = [
     "PlaybookProblem",
     "ReferenceProblem",
     "ScaffoldError",
+    "add_scenario",
     "check_references",
     "compile_contract",
     "load",

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from opportune.adapters.playbook.findings import (
+    FieldPath,
+    Found,
+    negative,
+    no_duration,
+    no_zone,
+    not_positive,
+    not_within,
+    unknown,
+)
+from opportune.adapters.playbook.scenario_references import feature_names, scenario_problems
 from opportune.core.builtin_contracts import with_builtins
 from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
 from opportune.core.contacts import channel_limit_problems, limit_problems
 from opportune.core.contracts import contract_problems
-from opportune.core.durations import parse_duration_ms
 from opportune.core.features import FeatureView
 from opportune.core.features.outside import reader_problems
 from opportune.core.payloads import payload_errors
-from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
+from opportune.core.playbook import App, ModelSpec, Playbook, Source
 from opportune.core.policies import Policy
 from opportune.core.residency import is_region_name
 from opportune.core.retention import nearest_period, period_ms
 from opportune.core.signals import SignalContract, parse_time_ms
-from opportune.core.wording import closest, listed, quoted
+from opportune.core.wording import closest, quoted
 
 HOLDOUT_SHARE_MAX = 0.5
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 _TIME_OF_DAY = re.compile(r"(?:[01]?[0-9]|2[0-3]):[0-5][0-9]")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_PLACEHOLDER = re.compile(r"\{[A-Za-z0-9_.]+\}")
 _TYPE_WORDS = {"bool": "true or false", "int": "a whole number", "double": "a number", "string": "text"}
-
-FieldPath = tuple[str | int, ...]
 
 
 class ReferenceProblem(msgspec.Struct, frozen=True):
@@ -48,17 +56,6 @@ class ReferenceProblem(msgspec.Struct, frozen=True):
     message: str
     nearest: str | None = None
     first: int | None = None
-    on_key: bool = False
-    line: int = 1
-    column: int = 1
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A problem within one document; `on_key` when the key at the end of `field` is wrong, not its value."""
-
-    field: FieldPath
-    message: str
-    nearest: str | None = None
     on_key: bool = False
     line: int = 1
     column: int = 1
@@ -137,17 +134,16 @@ def _app(playbook: Playbook, app: App) -> Iterator[Found]:
     yield from _regions(app)
     if not _CURRENCY.fullmatch(app.currency):
         yield Found(("currency",), f"{quoted(app.currency)} is not a currency code such as `EUR`")
-    if not _is_zone(app.timezone):
-        message = f"time zone {quoted(app.timezone)} does not exist: use a name such as `Europe/Berlin`"
-        yield Found(("timezone",), message, closest(app.timezone, zoneinfo.available_timezones()))
+    yield from no_zone(("timezone",), app.timezone)
     if not app.moments:
         yield Found(("moments",), "no moments: every decision names one, so define at least one")
-    yield from _within(("holdout", "share"), app.holdout.share, 0, HOLDOUT_SHARE_MAX)
-    yield from _within(("exploration", "floor"), app.exploration.floor, 0, 1)
-    yield from _positive(("exploration", "gamma"), app.exploration.gamma)
-    yield from _positive(("exploration", "value_scale"), app.exploration.value_scale)
+    yield from not_within(("holdout", "share"), app.holdout.share, 0, HOLDOUT_SHARE_MAX)
+    yield from not_within(("exploration", "floor"), app.exploration.floor, 0, 1)
+    yield from not_positive(("exploration", "gamma"), app.exploration.gamma)
+    yield from not_positive(("exploration", "value_scale"), app.exploration.value_scale)
+    yield from not_positive(("arbitration", "same_kind_max"), app.arbitration.same_kind_max)
     for risk, share in app.confidence_min.items():
-        yield from _within(("confidence_min", risk), share, 0, 1)
+        yield from not_within(("confidence_min", risk), share, 0, 1)
     for kept, text in app.privacy.retention.items():
         yield from _period(("privacy", "retention", kept), text)
     for one in limit_problems(app.limits, playbook.offers, playbook.channels):
@@ -176,16 +172,29 @@ def _no_region(name: str) -> str:
 def _moment(playbook: Playbook, moment: Moment) -> Iterator[Found]:
     known = [channel.channel for channel in playbook.channels]
     for index, channel in enumerate(moment.channels):
-        yield from _known(("channels", index), "channel", channel, known)
+        yield from unknown(("channels", index), "channel", channel, known)
     if not moment.channels:
         yield Found(("channels",), "no channels: name at least one the answer may use")
-    yield from _positive(("budget_ms",), moment.budget_ms)
+    yield from not_positive(("budget_ms",), moment.budget_ms)
+    names = {name for offer in playbook.offers for name in (offer.offer, offer.kind)}
+    for name, weight in moment.weights.items():
+        yield from unknown(("weights", name), "offer or kind", name, names, on_key=True)
+        yield from negative(("weights", name), weight)
+    if moment.safe_default is not None:
+        for field in ("headline", "body", "action"):
+            yield from _filled_in(("safe_default", field), getattr(moment.safe_default, field))
+
+
+def _filled_in(field: FieldPath, text: str) -> Iterator[Found]:
+    if (found := _PLACEHOLDER.search(text)) is not None:
+        message = f"`{found[0]}` is not filled in here: a safe default is shown also when nothing could be read"
+        yield Found(field, message)
 
 
 def _offer(playbook: Playbook, offer: Offer) -> Iterator[Found]:
     channels = [channel.channel for channel in playbook.channels]
     for channel in offer.treatments:
-        yield from _known(("treatments", channel), "channel", channel, channels, on_key=True)
+        yield from unknown(("treatments", channel), "channel", channel, channels, on_key=True)
     if not offer.treatments:
         yield Found(("treatments",), "no treatments: word the offer for at least one channel")
     declared = playbook.app.offer_attributes
@@ -196,11 +205,12 @@ def _offer(playbook: Playbook, offer: Offer) -> Iterator[Found]:
             yield Found(field, message, closest(name, declared), on_key=True)
         elif not _is_of(value, declared[name]):
             yield Found(field, f"`{name}` is declared as {_TYPE_WORDS[declared[name]]}, not {quoted(value)}")
-    yield from _within(("prior", "p_accept"), offer.prior.p_accept, 0, 1)
-    yield from _within(("prior", "uplift"), offer.prior.uplift, -1, 1)
-    yield from _not_negative(("price", "amount"), offer.price.amount)
-    yield from _not_negative(("contact_cost",), offer.contact_cost)
-    yield from _not_negative(("spend",), offer.spend)
+    yield from not_within(("prior", "p_accept"), offer.prior.p_accept, 0, 1)
+    yield from not_within(("prior", "uplift"), offer.prior.uplift, -1, 1)
+    yield from negative(("price", "amount"), offer.price.amount)
+    yield from negative(("contact_cost",), offer.contact_cost)
+    yield from negative(("lever",), offer.lever)
+    yield from negative(("spend",), offer.spend)
     if not _CURRENCY.fullmatch(offer.price.currency):
         yield Found(("price", "currency"), f"{quoted(offer.price.currency)} is not a currency code such as `EUR`")
     yield from _validity(offer)
@@ -221,17 +231,17 @@ def _validity(document: Offer | Policy) -> Iterator[Found]:
 
 
 def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
-    yield from _duration(("grant_ttl",), channel.grant_ttl)
-    yield from _not_negative(("contact_cost",), channel.contact_cost)
-    yield from _not_negative(("fatigue_cost",), channel.fatigue_cost)
+    yield from no_duration(("grant_ttl",), channel.grant_ttl)
+    yield from negative(("contact_cost",), channel.contact_cost)
+    yield from negative(("fatigue_cost",), channel.fatigue_cost)
     seen: set[str] = set()
     for index, limit in enumerate(channel.limits):
         if limit.limit in seen:
             message = f"limit {quoted(limit.limit)} is defined twice in this channel: rename one"
             yield Found(("limits", index, "limit"), message)
         seen.add(limit.limit)
-        yield from _duration(("limits", index, "per"), limit.per)
-        yield from _positive(("limits", index, "at_most"), limit.at_most)
+        yield from no_duration(("limits", index, "per"), limit.per)
+        yield from not_positive(("limits", index, "at_most"), limit.at_most)
     for one in channel_limit_problems(channel):
         yield Found(one.field, one.message, one.nearest)
     if channel.quiet_hours is not None:
@@ -242,9 +252,9 @@ def _channel(playbook: Playbook, channel: Channel) -> Iterator[Found]:
 
 def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
     if view.freshness is not None:
-        yield from _duration(("freshness",), view.freshness)
+        yield from no_duration(("freshness",), view.freshness)
     if view.lateness is not None:
-        yield from _duration(("lateness",), view.lateness)
+        yield from no_duration(("lateness",), view.lateness)
     for index, region in enumerate(view.regions):
         if region not in playbook.app.every_region:
             message = f"{quoted(region)} is no region of this playbook: it has {', '.join(playbook.app.every_region)}"
@@ -260,11 +270,11 @@ def _view(playbook: Playbook, view: FeatureView) -> Iterator[Found]:
         for name in ("window", "hop"):
             text = getattr(feature, name)
             if text is not None:
-                yield from _duration(("features", index, name), text)
+                yield from no_duration(("features", index, name), text)
 
 
 def _contract(playbook: Playbook, contract: SignalContract) -> Iterator[Found]:
-    yield from _positive(("version",), contract.version)
+    yield from not_positive(("version",), contract.version)
     for one in contract_problems(contract, with_builtins(playbook.contracts)):
         yield Found(one.path, one.message, one.nearest, one.on_key, one.line, one.column)
 
@@ -272,53 +282,24 @@ def _contract(playbook: Playbook, contract: SignalContract) -> Iterator[Found]:
 def _source(playbook: Playbook, source: Source) -> Iterator[Found]:
     types = {contract.signal for contract in with_builtins(playbook.contracts)}
     for index, mapping in enumerate(source.signals):
-        yield from _known(("signals", index, "rows"), "table", mapping.rows, source.tables)
-        yield from _known(("signals", index, "type"), "signal type", mapping.type, types)
+        yield from unknown(("signals", index, "rows"), "table", mapping.rows, source.tables)
+        yield from unknown(("signals", index, "type"), "signal type", mapping.type, types)
         for table in mapping.lookup:
-            yield from _known(("signals", index, "lookup", table), "table", table, source.tables, on_key=True)
+            yield from unknown(("signals", index, "lookup", table), "table", table, source.tables, on_key=True)
     for error in payload_errors(source, with_builtins(playbook.contracts)):
         yield Found(error.path, error.message, error.nearest)
 
 
 def _model(playbook: Playbook, model: ModelSpec) -> Iterator[Found]:
-    features = _features(playbook)
+    features = feature_names(playbook)
     for index, name in enumerate(model.features):
-        yield from _known(("features", index), "feature", name, features)
+        yield from unknown(("features", index), "feature", name, features)
     if not model.features:
         yield Found(("features",), "no features: name at least one to learn from")
-    yield from _duration(("label_window",), model.label_window)
+    yield from no_duration(("label_window",), model.label_window)
     if not 0 < model.holdout_share < 1:
         message = f"{quoted(model.holdout_share)} is out of range: it must be more than 0 and less than 1"
         yield Found(("holdout_share",), message)
-
-
-def _scenario(playbook: Playbook, scenario: Scenario) -> Iterator[Found]:
-    moments = {moment.moment: moment for moment in playbook.app.moments}
-    channels = [channel.channel for channel in playbook.channels]
-    offers = {offer.offer: offer for offer in playbook.offers}
-    yield from _known(("moment",), "moment", scenario.moment, moments)
-    for index, channel in enumerate(scenario.channels):
-        yield from _known(("channels", index), "channel", channel, channels)
-    features = _features(playbook)
-    for name in scenario.features:
-        yield from _known(("features", name), "feature", name, features, on_key=True)
-    if scenario.moment in moments:
-        for name in scenario.context:
-            yield from _known(
-                ("context", name), "context value", name, moments[scenario.moment].context, on_key=True
-            )
-    expect = scenario.expect
-    if expect.offer is not None and expect.offer != NO_OFFER:
-        yield from _known(("expect", "offer"), "offer", expect.offer, offers)
-    if expect.channel is not None:
-        yield from _known(("expect", "channel"), "channel", expect.channel, channels)
-    candidates = {f"{name}@{channel}" for name, offer in offers.items() for channel in offer.treatments}
-    for name in expect.rejected:
-        yield from _known(("expect", "rejected", name), "candidate", name, candidates | offers.keys(), on_key=True)
-    try:
-        parse_time_ms(scenario.at)
-    except (ValueError, OverflowError) as error:
-        yield Found(("at",), str(error))
 
 
 _CHECKS: Mapping[str, Callable[[Playbook, Any], Iterable[Found]]] = {
@@ -331,32 +312,8 @@ _CHECKS: Mapping[str, Callable[[Playbook, Any], Iterable[Found]]] = {
     "schemas": _contract,
     "sources": _source,
     "models": _model,
-    "scenarios": _scenario,
+    "scenarios": scenario_problems,
 }
-
-
-def _features(playbook: Playbook) -> set[str]:
-    """Every feature by its own name, and as `view.feature`."""
-    names = {feature.id for view in playbook.views for feature in view.features}
-    return names | {f"{view.view}.{feature.id}" for view in playbook.views for feature in view.features}
-
-
-def _known(field: FieldPath, noun: str, name: str, known: Iterable[str], on_key: bool = False) -> Iterator[Found]:
-    names = list(known)
-    if name in names:
-        return
-    nearest = closest(name, names)
-    message = f"unknown {noun} {quoted(name)}"
-    if nearest is None:
-        message += f": the playbook has {listed(sorted(names))}" if names else ": the playbook has none"
-    yield Found(field, message, nearest, on_key)
-
-
-def _duration(field: FieldPath, text: str) -> Iterator[Found]:
-    try:
-        parse_duration_ms(text)
-    except ValueError as error:
-        yield Found(field, str(error))
 
 
 def _period(field: FieldPath, text: str) -> Iterator[Found]:
@@ -364,29 +321,6 @@ def _period(field: FieldPath, text: str) -> Iterator[Found]:
         period_ms(text)
     except ValueError as error:
         yield Found(field, str(error), nearest_period(text))
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        return False
-    return True
-
-
-def _within(field: FieldPath, value: float, least: float, most: float) -> Iterator[Found]:
-    if not least <= value <= most:
-        yield Found(field, f"{quoted(value)} is out of range: it must be from {least} to {most}")
-
-
-def _positive(field: FieldPath, value: float) -> Iterator[Found]:
-    if not value > 0:
-        yield Found(field, f"{quoted(value)} is out of range: it must be more than 0")
-
-
-def _not_negative(field: FieldPath, value: float) -> Iterator[Found]:
-    if not value >= 0:
-        yield Found(field, f"{quoted(value)} is out of range: it must be 0 or more")
 
 
 def _is_of(value: bool | int | float | str, kind: str) -> bool:

@@ -1,8 +1,7 @@
-"""Commands about the playbook's folder: `init`, `check`, `test`."""
+"""Commands about the playbook's folder: `init`, `check`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +11,6 @@ from opportune.doors.cli.options import HERE, AsJson, Playbook, bench
 from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, plural, say
 
 if TYPE_CHECKING:
-    from opportune.core.releases import Release
     from opportune.doors.cli.workbench import Trouble
 
 
@@ -65,53 +63,11 @@ def check(
         raise typer.Exit(FOUND_SOMETHING)
 
 
-def run_tests(ctx: typer.Context, playbook: Playbook = HERE, as_json: AsJson = False) -> None:
-    """Run what the playbook promises: tests of feature views and policies, and the scenarios."""
-    from opportune.core.releases import compile_release, encode_manifest
-
-    release = compile_release(encode_manifest(bench(ctx).load(playbook)))
-    failures, counts = [], {"view": 0, "policy": 0, "scenario": 0}
-    for kind, name, trouble in _tests(release):
-        counts[kind] += 1
-        if trouble:
-            failures.append({"kind": kind, "name": name, "failures": trouble})
-    total = sum(counts.values())
-    text = [f"FAILED {one['kind']} {one['name']}: {why}" for one in failures for why in one["failures"]]
-    listed = f"{plural(counts['view'], 'view test')}, {plural(counts['policy'], 'policy test')}, "
-    listed += plural(counts["scenario"], "scenario")
-    text.append(f"{total - len(failures)} of {total} passed ({listed})")
-    emit(as_json, {"ok": not failures, "counts": counts, "failures": failures}, "\n".join(text))
-    if failures:
-        raise typer.Exit(FOUND_SOMETHING)
-
-
-def _tests(release: Release) -> Iterator[tuple[str, str, list[str]]]:
-    """(kind, name, what failed) of every test of the playbook."""
-    from opportune.core.features import run_view_tests
-    from opportune.core.policies import run_policy_tests
-    from opportune.core.releases import variables_of
-    from opportune.doors.cli.scenarios import quiet, run_scenario
-
-    broken: dict[tuple[str, str], list[str]] = {}
-    for failure in run_view_tests(release.views):
-        broken.setdefault((failure.view, failure.test), []).append(f"`{failure.feature}`: {failure.message}")
-    for view in release.playbook.views:
-        for one in view.tests:
-            yield "view", f"{view.view}: {one.name}", broken.get((view.view, one.name), [])
-    for result in run_policy_tests(release.playbook.policies, variables_of(release.playbook, release.views)):
-        trouble = [] if result.passed else [f"expected {result.expected}, got {result.got}"]
-        yield "policy", f"{result.policy}: {result.test}", trouble
-    brain = quiet(release.brain)
-    for scenario in release.playbook.scenarios:
-        yield "scenario", scenario.scenario, run_scenario(brain, scenario)
-
-
 def _annotation(folder: Path, one: Trouble) -> str:
     """One line as GitHub's runners read it: a place in the repository, and the message escaped."""
     file = one.file if folder == HERE else (folder / one.file).as_posix()
     message = one.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return f"::{one.level} file={file},line={one.line},col={one.column}::{message}"
-
 
 
 def _counted(nouns: str, count: int) -> str:

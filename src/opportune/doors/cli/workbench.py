@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from opportune.core.models import Scorecard, Trainer
-    from opportune.core.playbook import Playbook
+    from opportune.core.playbook import Playbook, Scenario
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
     from opportune.ports import Linker, OfflineFeatures, TableReader
@@ -98,6 +98,15 @@ class Workbench(Protocol):
 
     def examine(self, folder: Path) -> tuple[Playbook | None, list[Trouble]]:
         """The playbook, when it loads, and everything that is wrong with it, compiled whole."""
+
+    def places(self, folder: Path, collection: str) -> Mapping[str, str]:
+        """Where each document of a collection stands, by its id: `scenarios/first.yaml:12:5`."""
+
+    def add_scenario(self, folder: Path, scenario: Scenario) -> Path:
+        """Written into the playbook's folder; the file."""
+
+    def card(self, file: Path) -> Scorecard:
+        """The scorecard in a file; ModelError when it holds none."""
 
     def place(self, folder: Path, region: str | None = None) -> Place:
         """Where a region lives, the home region when none is named; Refusal when the playbook has no such region."""
