@@ -130,7 +130,7 @@ def rebuild(brain: Brain, record: DecisionRecord) -> DecisionRecord:
 
 def first_difference(old: bytes, new: bytes) -> str:
     """The first field of two records that differs, with both values."""
-    one, other = msgspec.json.decode(old), msgspec.json.decode(new)
+    one, other = msgspec.msgpack.decode(old), msgspec.msgpack.decode(new)
     path = _differs(one, other, "")
     return "the bytes differ in form, not in content" if path is None else path
 

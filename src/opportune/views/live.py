@@ -87,7 +87,7 @@ class _Glimpse(msgspec.Struct, frozen=True):
     result: _Glimpsed
 
 
-_GLIMPSE = msgspec.json.Decoder(_Glimpse)
+_GLIMPSE = msgspec.msgpack.Decoder(_Glimpse)
 
 
 def glimpse(decision: StoredDecision) -> _Glimpsed:

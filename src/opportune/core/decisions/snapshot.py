@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from opportune.core.contacts import counting, local_time, quiet_from_ms
@@ -37,9 +38,8 @@ def see(
     )  # fmt: skip
     names = brain.views.names
     consents: dict[str, ConsentStatus] = {
-        consent_key(purpose, channel): consent_status(person.consents, purpose, channel, now_ms)
-        for purpose in brain.purposes
-        for channel in channels
+        key: consent_status(person.consents, purpose, channel, now_ms)
+        for key, purpose, channel in _consents_read(brain.purposes, tuple(channels))
     }
     if refused:
         consents |= {key: "refused" for key in consents if consent_parts(key)[0] in refused}
@@ -50,7 +50,7 @@ def see(
         account=person.account,
         unit=person.account or person.id,
         features=dict(zip(names, vector.values, strict=True)),
-        ages_ms={name: age for name, age in zip(names, vector.ages_ms, strict=True) if age is not None},
+        ages_ms=_ages(names, vector.ages_ms),
         consents=consents,
         contacts=counting(person, account, now_ms),
         local_minute=minute,
@@ -74,6 +74,19 @@ def _quiet_from(brain: Brain, channels: Sequence[str], now_ms: int, zone: str) -
             if from_ms is not None:
                 found[rule.channel] = from_ms
     return found
+
+
+def _ages(names: tuple[str, ...], ages_ms: tuple[int | None, ...]) -> dict[str, int]:
+    """By name, of those that have one."""
+    if None not in ages_ms:
+        return dict(zip(names, ages_ms, strict=True))  # type: ignore[arg-type]  # as was just asked
+    return {name: age for name, age in zip(names, ages_ms, strict=True) if age is not None}
+
+
+@lru_cache(maxsize=256)
+def _consents_read(purposes: tuple[str, ...], channels: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
+    """(key, purpose, channel) of every consent that a decision looks at."""
+    return tuple((consent_key(purpose, channel), purpose, channel) for purpose in purposes for channel in channels)
 
 
 def _flags(person: Person, account: Account | None, now_ms: int) -> tuple[tuple[str, str, str, int, int], ...]:

@@ -89,7 +89,7 @@ def prove(
     data = {"decision": decision, "index": stored.leaf, "vkey": vkey, "offline": offline}
     data |= {name: str(path) for name, path in paths.items()}
     text = f"wrote {', '.join(str(path) for path in paths.values())}: entry {stored.leaf} of the ledger\n"
-    text += "the record and its salt are personal: hand them only to whoever may see them\n"
+    text += "the record (MessagePack) and its salt are personal: hand them only to whoever may see them\n"
     text += f"check offline:\n{offline}"
     emit(as_json, data, text)
 
