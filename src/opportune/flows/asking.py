@@ -39,6 +39,8 @@ class Asking(msgspec.Struct):
     priority: PriorityClass
     began_us: int
     """When it had its place at the gate: at once, unless it waited."""
+    missing: tuple[str, ...] = ()
+    """What the decision had to do without."""
     handed_us: int = 0
     """When its record was handed to the store; 0 before."""
     given_up: bool = False

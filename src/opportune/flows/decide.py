@@ -181,8 +181,9 @@ class Decide(msgspec.Struct, frozen=True):
 
     def unrecorded(self, asking: Asking, missing: str) -> Answer:
         """The safe default that no record stands for: it offers nothing, and says what was missing."""
-        self.breakers.missed((missing,))
-        return unrecorded_answer(asking.brain, asking.question.moment, asking.question.customer.id or "", missing)
+        all_missing = (*asking.missing, missing)
+        self.breakers.missed(all_missing)
+        return unrecorded_answer(asking.brain, asking.question.moment, asking.question.customer.id or "", all_missing)
 
     def preview(self, question: Question) -> Answer:
         """The answer that would be given now; writes nothing, reserves nothing, counts nowhere."""
@@ -193,6 +194,7 @@ class Decide(msgspec.Struct, frozen=True):
         brain = asking.brain
         named, asked, probe, made = self._decided(asking)
         answer = answer_of(brain, made.record, self.vault.sign)
+        asking.missing = made.record.result.degraded
         asking.handed_us = self.clock.tick_us()
 
         def work(tx: Transaction) -> Answer:

@@ -146,13 +146,13 @@ def granted_until_ms(brain: Brain, record: DecisionRecord, channel: str) -> int:
     return min(end_ms, record.seen.quiet_from.get(channel, end_ms))
 
 
-def unrecorded_answer(brain: Brain, moment: str, customer: str, missing: str = "record.late") -> Answer:
+def unrecorded_answer(brain: Brain, moment: str, customer: str, missing: tuple[str, ...]) -> Answer:
     """The safe default when no record could be made: nothing is offered, so nothing needs one. `missing` says what
-    was not there, such as `record.late`, `record.failed` or `record.open` (the store failed, and is not asked)."""
+    was not there, at last the record: `record.late`, `record.failed` or `record.open` (the store is not asked)."""
     nothing = "There is nothing we would like to suggest right now."
-    late = missing.endswith(".late")
+    late = missing[-1].endswith(".late")
     when = " in time" if late else ""
-    why = f"No record could be made{when} ({missing}), so the safe default was given: offer nothing."
+    why = f"No record could be made{when} ({', '.join(missing)}), so the safe default was given: offer nothing."
     return Answer(
         decision_id="",
         disposition="fallback",
@@ -168,7 +168,7 @@ def unrecorded_answer(brain: Brain, moment: str, customer: str, missing: str = "
         action_probability=1.0,
         budget_ms=0,
         timings_us={},
-        degraded=(missing,),
+        degraded=missing,
         recorded=False,
         region=brain.app.region,
         safe_default=brain.moments[moment].safe_default if moment in brain.moments else None,
