@@ -90,7 +90,10 @@ def _view_problems(
 
 def _offer_problems(offer: Offer, views: CompiledViews, types: Mapping[str, str]) -> Iterator[PurposeProblem]:
     served = f"offer `{offer.offer}` serves"
-    for name in _names(offer.requires, types):
+    foreign = [name for name, feature in views.features.items() if offer.purpose not in feature.purposes]
+    # A catalog may have thousands of offers, and reading an expression takes a millisecond.
+    named = any(name in offer.requires for name in foreign)
+    for name in _names(offer.requires, types) if named else ():
         for message in _not_for(name, views, (offer.purpose,), served):
             line, column = _place(offer.requires, name)
             yield PurposeProblem("offers", offer.offer, ("requires",), message, line, column)

@@ -24,7 +24,8 @@ UPPER_BOUND_SE = 1.0
 class Estimate(msgspec.Struct, frozen=True):
     """What scoring found: per place in `brain.offers`, probabilities and the error of the uplift.
 
-    `model` is None when every number is the owner's prior; `prior` marks the places where it is.
+    `model` is None when every number is the owner's prior; `prior` marks the places where it is. `scored` are the
+    places the numbers are of, ascending, where not all offers were scored.
     """
 
     p_accept: Sequence[float]
@@ -33,6 +34,11 @@ class Estimate(msgspec.Struct, frozen=True):
     model: str | None
     prior: frozenset[int] = frozenset()
     scores: Scores | None = None
+    scored: Sequence[int] | None = None
+
+    def columns(self, places: Ints) -> Ints:
+        """Where the numbers of these places are."""
+        return places if self.scored is None else np.searchsorted(self.scored, places)
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -112,19 +118,20 @@ def scored_rows(brain: Brain, scored: Scored) -> tuple[ScoredRow, ...]:
 
 def _scored(listed: Shortlist, estimate: Estimate, pool: Pool, values: Floats, chances: Floats) -> Scored:
     offers, levers = pool.offers, listed.levers
+    columns = offers if estimate.scored is None else estimate.columns(np.array(offers)).tolist()
     return Scored(
         exact_text(listed.left),
         tuple(values.tolist()),
         tuple(chances.tolist()),
         offers,
-        _of(offers, estimate.p_accept),
-        _of(offers, estimate.uplift),
-        _of(offers, estimate.uplift_se),
+        _of(columns, estimate.p_accept),
+        _of(columns, estimate.uplift),
+        _of(columns, estimate.uplift_se),
         tuple([one for one in sorted(levers.items()) if listed.left >> one[0] & 1]) if levers else (),
     )
 
 
-def _of(places: tuple[int, ...], column: Sequence[float]) -> tuple[float, ...]:
+def _of(places: Sequence[int], column: Sequence[float]) -> tuple[float, ...]:
     return tuple(column) if len(places) == len(column) else tuple([column[place] for place in places])
 
 
@@ -132,7 +139,7 @@ def _values(
     brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate, pool: Pool
 ) -> tuple[Floats, Floats]:
     """What each candidate left is worth, in money, and its standard error; see `playbook.Arbitration`."""
-    left, places, margins = pool.left, pool.places, pool.margins
+    left, places, margins = pool.left, estimate.columns(pool.places), pool.margins
     if brain.app.arbitration.method == "pcvl":
         factors = margins * brain.levers[left] * brain.weights[asked.moment][left]
         values = np.asarray(estimate.p_accept)[places] * factors

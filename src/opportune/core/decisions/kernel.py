@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from opportune.core.decisions.masks import mask_text
 from opportune.core.decisions.records import Asked, Disposition, Pick, Reason, Result, Seen
 from opportune.core.decisions.shortlist import Shortlist, dominant_reason, shortlist, to_review
 from opportune.core.decisions.slates import further, too_unsure
+from opportune.core.models import CompiledModel
 
 
 class Probe(Protocol):
@@ -41,7 +42,7 @@ def run(brain: Brain, asked: Asked, seen: Seen, decision_id: str, probe: Probe) 
     # 5. score
     fault = probe.before("score")
     degraded = (*unread, f"score.{fault}") if fault is not None else unread
-    estimate = _scored_or_failed(brain, seen, usable=fault is None) if listed.left else UNSCORED
+    estimate = _scored_or_failed(brain, seen, listed, usable=fault is None) if listed.left else UNSCORED
     # 6. choose
     if (fault := probe.before("choose")) is not None:
         return _fallback("choose", fault, held, degraded)
@@ -52,9 +53,10 @@ class ScoreFailed(Exception):
     """The model raised, or said something that is no number: decide again with the fault `score:failed`."""
 
 
-def _scored_or_failed(brain: Brain, seen: Seen, *, usable: bool) -> Estimate:
+def _scored_or_failed(brain: Brain, seen: Seen, listed: Shortlist, *, usable: bool) -> Estimate:
     try:
-        estimate = score(brain, seen, usable=usable)
+        some = brain.pools.of(listed.left).offers if len(brain.offers) > SCORED_WHOLE_MAX else None
+        estimate = score(brain, seen, usable=usable, some=some)
         if isfinite(sum(estimate.p_accept) + sum(estimate.uplift) + sum(estimate.uplift_se)):
             return estimate
     except Exception as error:
@@ -66,30 +68,43 @@ UNSCORED = Estimate((), (), (), None)
 """Where nothing is left, nothing is scored."""
 
 
-def score(brain: Brain, seen: Seen, *, usable: bool) -> Estimate:
-    """The model's numbers for every offer, and the owner's priors where it has none or may not be used."""
-    priors = brain.priors
+SCORED_WHOLE_MAX = 128
+"""Up to so many offers, all are scored at one go, which costs less than picking those that are left."""
+
+
+def score(brain: Brain, seen: Seen, *, usable: bool, some: Sequence[int] | None = None) -> Estimate:
+    """The model's numbers, and the owner's priors where it has none or may not be used: for every offer, or for
+    `some`, by their places, ascending. A model of another make is always asked about all."""
     if brain.model is None or not usable:
+        places = range(len(brain.priors)) if some is None else some
+        priors = [brain.priors[place] for place in places]
         return Estimate(
             [prior.p_accept for prior in priors],
             [prior.uplift for prior in priors],
             [abs(prior.uplift) for prior in priors],
             None,
-            frozenset(range(len(priors))),
+            frozenset(places),
+            scored=some,
         )
-    scores = brain.model.score([seen.features.get(name) for name in brain.views.names])
+    values = [seen.features.get(name) for name in brain.views.names]
+    if some is not None and isinstance(brain.model, CompiledModel):
+        scores = brain.model.score_some(values, some)
+    else:
+        scores, some = brain.model.score(values), None
     if all(scores.covered):
         return Estimate(
-            scores.p_accept, scores.uplift, scores.uplift_se, brain.model_name, frozenset(), scores
+            scores.p_accept, scores.uplift, scores.uplift_se, brain.model_name, frozenset(), scores, some
         )
-    uncovered = frozenset(i for i, known in enumerate(scores.covered) if not known)
+    places = range(len(brain.priors)) if some is None else some
+    own = [None if known else brain.priors[place] for place, known in zip(places, scores.covered, strict=True)]
     return Estimate(
-        [priors[i].p_accept if i in uncovered else p for i, p in enumerate(scores.p_accept)],
-        [priors[i].uplift if i in uncovered else u for i, u in enumerate(scores.uplift)],
-        [abs(priors[i].uplift) if i in uncovered else e for i, e in enumerate(scores.uplift_se)],
+        [p if prior is None else prior.p_accept for p, prior in zip(scores.p_accept, own, strict=True)],
+        [u if prior is None else prior.uplift for u, prior in zip(scores.uplift, own, strict=True)],
+        [e if prior is None else abs(prior.uplift) for e, prior in zip(scores.uplift_se, own, strict=True)],
         brain.model_name,
-        uncovered,
+        frozenset(place for place, prior in zip(places, own, strict=True) if prior is not None),
         scores,
+        some,
     )
 
 
