@@ -48,7 +48,7 @@ def examine(folder: Path | str) -> Examined:
     problems = tuple(_rules(loaded, views, warnings))
     if not problems:
         problems = tuple(_whole(loaded, warnings))
-    return Examined(loaded.playbook, tuple(sorted(problems)), tuple(sorted(warnings)))
+    return Examined(loaded.playbook, tuple(sorted(set(problems))), tuple(sorted(set(warnings))))
 
 
 def _views(loaded: LoadedPlaybook) -> tuple[CompiledViews | None, tuple[PlaybookProblem, ...]]:

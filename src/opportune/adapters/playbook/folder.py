@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,24 @@ from opportune.adapters.playbook.nodes import FILE_BYTES_MAX, Entries, Entry, It
 from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem
 from opportune.adapters.playbook.references import ReferenceProblem, check_references, documents_of
 from opportune.adapters.playbook.shapes import convert
+from opportune.adapters.playbook.sheets import read_sheet
+from opportune.adapters.playbook.tables import rows_of
 from opportune.core.catalog import Channel, Offer
 from opportune.core.features import FeatureView
 from opportune.core.playbook import App, ModelSpec, Playbook, Scenario, Source
 from opportune.core.policies import Policy
+from opportune.core.policies.table_documents import DecisionTable
 from opportune.core.signals import SignalContract
 from opportune.core.wording import closest, dotted, listed, quoted
 
 APP_FILE = "opportune.yaml"
 FILE_COUNT_MAX = 2000
 SUFFIXES = (".yaml", ".yml")
+SHEET_SUFFIX = ".csv"
 
 
 class Collection(msgspec.Struct, frozen=True):
-    """One kind of document: its folder, the one top-level key of its files and its field in Playbook."""
+    """One kind of document: its folder, a top-level key of its files and its field in Playbook."""
 
     folder: str
     key: str
@@ -45,13 +49,22 @@ COLLECTIONS = (
     Collection("models", "models", "models", ModelSpec),
     Collection("scenarios", "scenarios", "scenarios", Scenario),
 )
+TABLES = Collection("policies", "tables", "tables", DecisionTable)
+"""Decision tables become policies: a playbook does not keep them."""
+
+FILE_KINDS = (*COLLECTIONS, TABLES)
 
 
 class LoadedPlaybook(msgspec.Struct, frozen=True):
-    """A sound playbook and where each of its fields stands."""
+    """A sound playbook and where each of its fields stands.
+
+    `own` are the conditions of those rows of decision tables of which only one counts, before the rows above them were
+    excluded.
+    """
 
     playbook: Playbook
     marks: Marks
+    own: Mapping[str, str] = {}
 
 
 def load(folder: Path | str) -> LoadedPlaybook:
@@ -62,16 +75,22 @@ def load(folder: Path | str) -> LoadedPlaybook:
         raise PlaybookError((PlaybookProblem(APP_FILE, 1, 1, "", message),), root)
     reading = _Reading(root)
     app = reading.app()
+    tables = reading.tables()
     documents = {one.field: reading.collection(one) for one in COLLECTIONS}
     reading.strangers()
     if reading.problems or app is None:
-        raise PlaybookError(reading.problems, root)
+        raise PlaybookError(dict.fromkeys(reading.problems), root)
     playbook = Playbook(app=app, **documents)
+    rows = rows_of(playbook, tables, reading.located[TABLES.key])
+    if rows.problems:
+        raise PlaybookError(rows.problems, root)
+    playbook = msgspec.structs.replace(playbook, policies=(*playbook.policies, *rows.policies))
+    reading.located["policies"].extend(rows.located)
     marks = Marks({key: tuple(located) for key, located in reading.located.items()}, _first_positions(playbook))
     problems = [_placed(problem, marks) for problem in check_references(playbook)]
     if problems:
         raise PlaybookError(problems, root)
-    return LoadedPlaybook(playbook, marks)
+    return LoadedPlaybook(playbook, marks, rows.own)
 
 
 class _Reading:
@@ -82,6 +101,7 @@ class _Reading:
         self.problems: list[PlaybookProblem] = []
         self.located: dict[str, list[Located]] = {"app": [], "moments": []}
         self.file_count = 0
+        self.read_already: dict[Path, tuple[Text, Node | None]] = {}
 
     def app(self) -> App | None:
         path = self.root / APP_FILE
@@ -109,12 +129,30 @@ class _Reading:
             text, node = self.read(path)
             if node is not None:
                 found.extend(self.documents(collection, text, node))
-        if collection.required and not self.located[collection.key] and len(self.problems) == before:
+        others = any(self.located.get(one.key) for one in FILE_KINDS if one.folder == collection.folder)
+        if collection.required and not others and len(self.problems) == before:
             example = f"{collection.folder}/{collection.folder}.yaml"
             message = (
                 f"the playbook has no {collection.folder}: add `{example}` with a list under `{collection.key}:`"
             )
             self.note(f"{collection.folder}/", message)
+        return tuple(found)
+
+    def tables(self) -> tuple[DecisionTable, ...]:
+        """The decision tables: those in YAML files, then the sheets."""
+        found = list(self.collection(TABLES))
+        for path in self.files(TABLES.folder, (SHEET_SUFFIX,)):
+            content = self.content(path)
+            if content is None:
+                continue
+            text, node, problems = read_sheet(path.relative_to(self.root).as_posix(), content)
+            self.problems.extend(problems)
+            if node is not None:
+                position = len(self.located[TABLES.key])
+                self.located[TABLES.key].append(Located(text, node))
+                table, problems = convert(text, node, DecisionTable, (TABLES.key, position))
+                self.problems.extend(problems)
+                found += [] if table is None else [table]
         return tuple(found)
 
     def documents(self, collection: Collection, text: Text, node: Node) -> Iterable[Any]:
@@ -134,15 +172,18 @@ class _Reading:
 
     def only_key(self, collection: Collection, text: Text, node: Node) -> Entry | None:
         key = collection.key
-        rule = f"a file in {collection.folder}/ holds one list under `{key}:`"
+        if collection is TABLES:  # what else is wrong with the file is told with its policies
+            return node.get(key) if isinstance(node, Entries) else None
+        keys = [one.key for one in FILE_KINDS if one.folder == collection.folder]
+        rule = f"a file in {collection.folder}/ holds {' or '.join(f'one list under `{one}:`' for one in keys)}"
         if not isinstance(node, Entries):
             self.problems.append(text.problem(node.start, "", f"`{key}:` is missing: {rule}"))
             return None
         for entry in node.entries:
-            if entry.name != key:
+            if entry.name not in keys:
                 place = next((one.folder for one in COLLECTIONS if one.key == entry.name), None)
                 advice = f"move this to {place}/" if place else rule
-                nearest = None if place else closest(entry.name, (key,))
+                nearest = None if place else closest(entry.name, keys)
                 message = f"unknown key {quoted(entry.name)}: {advice}"
                 self.problems.append(text.problem(entry.key.start, entry.name, message, nearest))
         found = node.get(key)
@@ -150,8 +191,8 @@ class _Reading:
             self.problems.append(text.problem(node.start, "", f"`{key}:` is missing: {rule}"))
         return found
 
-    def files(self, folder: str) -> list[Path]:
-        """The YAML files of a folder, sorted by name; folders inside it must not hold any."""
+    def files(self, folder: str, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
+        """The files of a folder, sorted by name; folders inside it must not hold any."""
         path = self.root / folder
         if not path.is_dir():
             return []
@@ -160,10 +201,10 @@ class _Reading:
             if inner.name.startswith("."):
                 continue
             if inner.is_dir():
-                if any(one.suffix in SUFFIXES for one in self.inside(inner)):
+                if any(one.suffix in suffixes for one in self.inside(inner)):
                     name = f"{folder}/{inner.name}/"
                     self.note(name, f"folders inside {folder}/ are not read: move its files up to {folder}/")
-            elif inner.suffix in SUFFIXES:
+            elif inner.suffix in suffixes:
                 found.append(inner)
         return found
 
@@ -177,7 +218,21 @@ class _Reading:
             return []
 
     def read(self, path: Path) -> tuple[Text, Node | None]:
-        """The file's nodes; None when it holds nothing that can be used, which is noted."""
+        """The file's nodes; None when it holds nothing that can be used, which is noted. Each file is read once."""
+        if path not in self.read_already:
+            file, content = path.relative_to(self.root).as_posix(), self.content(path)
+            if content is None:
+                self.read_already[path] = Text(file, "", (0,)), None
+            else:
+                text, node, problems = read(file, content)
+                self.problems.extend(problems)
+                if node is None and not problems:
+                    self.note(file, "the file is empty: fill it or remove it")
+                self.read_already[path] = text, node
+        return self.read_already[path]
+
+    def content(self, path: Path) -> bytes | None:
+        """The file's bytes; None when it cannot be read, which is noted."""
         file = path.relative_to(self.root).as_posix()
         self.file_count += 1
         if self.file_count > FILE_COUNT_MAX:
@@ -192,18 +247,11 @@ class _Reading:
                 reason = "this is not a file: remove or rename it"
             else:
                 with path.open("rb") as stream:
-                    content = stream.read(FILE_BYTES_MAX + 1)
-                reason = ""
+                    return stream.read(FILE_BYTES_MAX + 1)
         except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads to itself
             reason = f"the file cannot be read: {getattr(error, 'strerror', None) or 'check it'}"
-        if reason:
-            self.note(file, reason)
-            return Text(file, "", (0,)), None
-        text, node, problems = read(file, content)
-        self.problems.extend(problems)
-        if node is None and not problems:
-            self.note(file, "the file is empty: fill it or remove it")
-        return text, node
+        self.note(file, reason)
+        return None
 
     def strangers(self) -> None:
         """Note folders whose name is nearly one that is read: their files would be left out silently."""

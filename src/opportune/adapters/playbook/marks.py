@@ -15,10 +15,14 @@ _ESCAPE_DIGITS = {"x": 2, "u": 4, "U": 8}
 
 
 class Located(msgspec.Struct, frozen=True):
-    """One document as it stands in a file."""
+    """One document as it stands in a file.
+
+    `parts` are pieces of a policy's `when` that stand in cells of a decision table: (from, to, where in the file).
+    """
 
     text: Text
     node: Node
+    parts: tuple[tuple[int, int, int], ...] = ()
 
 
 class Marks(msgspec.Struct, frozen=True):
@@ -47,6 +51,9 @@ class Marks(msgspec.Struct, frozen=True):
         """As `where`, for the document at a position of its collection; `on_key` gives the place of the key."""
         located = self.documents[collection][position]
         node, index = located.node, located.node.start
+        for start, end, where in located.parts if path == ("when",) and line == 1 else ():
+            if start < column <= end:
+                return located.text.place(where)
         for step in path:
             found = child(node, step)
             if found is None:
@@ -105,20 +112,21 @@ def _visible(text: str, scalar: Scalar) -> list[int]:
         header_end = text.find("\n", start, end)
         start = end if header_end < 0 else header_end + 1
         return [index for index in range(start, end) if not text[index].isspace()]
-    if scalar.style == "'":
-        return _single_quoted(text, start + 1, end - 1)
+    if scalar.style in ("'", '""'):  # '""' is a cell of a spreadsheet
+        return _quoted_twice(text, start + 1, end - 1, scalar.style[0])
     if scalar.style == '"':
         return _double_quoted(text, start + 1, end - 1)
     return [index for index in range(start, end) if not text[index].isspace()]
 
 
-def _single_quoted(text: str, start: int, end: int) -> list[int]:
+def _quoted_twice(text: str, start: int, end: int, quote: str) -> list[int]:
+    """Inside quotes that are escaped by writing them twice."""
     found: list[int] = []
     index = start
     while index < end:
         if not text[index].isspace():
             found.append(index)
-        index += 2 if text[index] == "'" else 1
+        index += 2 if text[index] == quote else 1
     return found
 
 
