@@ -35,8 +35,8 @@ class Switch:
 
     def to(self, mode: Mode) -> None:
         """From now on; whoever hangs in the source since before goes on."""
-        before, self._healed = self._healed, Event()
         self.mode = mode
+        before, self._healed = self._healed, Event()
         before.set()
 
     def garbage(self) -> bool:
@@ -53,8 +53,10 @@ class Switch:
             self._blocked()
 
     def wait(self) -> None:
+        # INVARIANT: read before the mode, which `to` changes first: whoever waits does so for an event that comes.
+        healed = self._healed
         if self.mode in ("slow", "hung"):
-            self._healed.wait(self.slow_s if self.mode == "slow" else None)
+            healed.wait(self.slow_s if self.mode == "slow" else None)
 
 
 class FaultyReader(FeatureReader):
