@@ -55,6 +55,8 @@ class Writer:
         self.names = names
         self.namespace: dict[str, object] = dict(RUNTIME) if namespace is None else namespace
         self.locals: dict[str, str] = {}
+        self.temporaries = 0
+        self.in_macro = False
 
     def refer(self, stem: str, value: object) -> str:
         """Put a value into the namespace and return the name it has there."""
@@ -133,7 +135,9 @@ class Writer:
             return f"({self.write(first)} {COMPARISONS[function]} {self.write(args[1])})"
         if function in ARITHMETIC and type_ in ("int", "double"):
             text = f"{self.write(first)} {ARITHMETIC[function]} {self.write(args[1])}"
-            return f"({text})" if type_ == "double" else f"_i64({text})"
+            return f"({text})" if type_ == "double" else self.within_64_bits(text)
+        if function == "double" and type_ == "int":
+            return f"float({self.write(first)})"
         if function == "_/_" and type_ == "double":
             return f"({self.write(first)} / {self.write(args[1])})"
         if function == "_+_" and type_ == "string":
@@ -150,7 +154,19 @@ class Writer:
             return f"{self.write(first)}.{function.lower()}({self.write(args[1])})"
         return None
 
+    def within_64_bits(self, text: str) -> str:
+        """Return an int as it is where it fits; without a call, which would take longer than the arithmetic.
+
+        Python allows no such assignment where a comprehension reads what it goes through.
+        """
+        if self.in_macro:
+            return f"_i64({text})"
+        self.temporaries += 1
+        name = f"_t{self.temporaries}"
+        return f"({name} if {INT_MIN} <= ({name} := {text}) <= {INT_MAX} else _i64({name}))"
+
     def macro(self, node: Macro) -> str:
+        within, self.in_macro = self.in_macro, True
         over = self.write(node.over)
         local = f"x{len(self.locals)}_{identifier(node.variable)}"
         shadowed = dict(self.locals)
@@ -164,6 +180,7 @@ class Writer:
             condition = f" if {self.truth(node.where)}" if node.where else ""
             text = f"[{body} {items}{condition}]"
         self.locals = shadowed
+        self.in_macro = within
         return text
 
 
