@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opportune.doors.cli.workbench import World
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
-    from opportune.ports import Linker, OfflineFeatures, TableReader
+    from opportune.ports import ColumnFiles, Linker, OfflineFeatures, TableReader
 
 
 class Machine:
@@ -42,13 +42,13 @@ class Machine:
 
         return load(folder).playbook
 
-    def examine(self, folder: Path) -> tuple[Playbook | None, list[Trouble]]:
+    def examine(self, folder: Path, at_ms: int | None = None) -> tuple[Playbook | None, list[Trouble]]:
         from opportune.adapters.playbook.examine import examine
 
-        found = examine(folder)
+        found = examine(folder, at_ms)
         troubles = [
             Trouble(one.file, one.line, one.column, one.path, str(one).split(": ", 1)[1], level)
-            for level, problems in (("error", found.problems), ("warning", found.warnings))
+            for level, problems in (("error", found.problems), ("warning", found.warnings), ("note", found.notes))
             for one in problems
         ]
         return found.playbook, troubles
@@ -153,6 +153,11 @@ class Machine:
 
         return DuckTables()
 
+    def columns(self) -> ColumnFiles:
+        from opportune.adapters.duckdb import DuckColumns
+
+        return DuckColumns()
+
     def offline(self) -> OfflineFeatures:
         from opportune.adapters.duckdb import DuckOffline
 
@@ -198,6 +203,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.releases import ReleaseError
     from opportune.core.sources import SourceError
     from opportune.doors.http.keys import KeysError
+    from opportune.flows.batch_columns import BatchError
     from opportune.flows.dataset import DatasetError
     from opportune.flows.govern import GovernError
     from opportune.flows.merges import IdentityError
@@ -210,6 +216,7 @@ def _spoken() -> tuple[type[Exception], ...]:
         PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError,
         FeatureError, PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, IdentityError,
         NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
+        BatchError,
     )  # fmt: skip
 
 

@@ -242,7 +242,7 @@ def test_reading_about_whoever_was_erased_writes_nothing(region: Region) -> None
 def test_a_decision_under_way_is_not_written_after_the_erasure(region: Region) -> None:
     who = lived(region)
     made = region.decide
-    named, person, account = made._who(small.question(who))
+    named, person, account = made.who(small.question(who))
     done(region)
     brain = region.releases.brain()
     asked = Asked(who, "limit", ("in_app",))

@@ -209,7 +209,7 @@ class Decide(msgspec.Struct, frozen=True):
     def _decided(self, asking: Asking) -> tuple[str, Asked, LiveProbe, Made]:
         """Steps 2 to 6, with the id that was meant."""
         brain, rank = asking.brain, RANKS[asking.priority]
-        named, person, account = self._who(asking.question)
+        named, person, account = self.who(asking.question)
         asked = asked_of(asking, named, person)
         probe = LiveProbe(self.clock, asking.start_us, asking.budget_ms, self.scoring.breaker(brain))
         decision_id = self.clock.new_id()
@@ -235,6 +235,9 @@ class Decide(msgspec.Struct, frozen=True):
             self.store.succeeded()
         if outcome.degraded:
             self.breakers.missed(outcome.degraded)
+        if asking.question.idempotency_key is not None:
+            # Signed by itself: whoever asks again under this key gets the same bytes.
+            outcome = self.granted([outcome])[0]
         now_us = self.clock.tick_us()
         self.pulse.record(
             at_ms, now_us - asking.start_us, outcome.disposition, outcome.decision_id, now_us - asking.handed_us
@@ -244,7 +247,7 @@ class Decide(msgspec.Struct, frozen=True):
     def _shed(self, asking: Asking, done: Done) -> None:
         """No snapshot, no scores: who asked what, and that there was no place."""
         brain = asking.brain
-        named, person, _ = self._who(asking.question)
+        named, person, _ = self.who(asking.question)
         asked = asked_of(asking, named, person)
         waited_us = self.clock.tick_us() - asking.start_us
         record = DecisionRecord(
@@ -259,7 +262,7 @@ class Decide(msgspec.Struct, frozen=True):
             lambda outcome: self._recorded(asking, record.seen.at_ms, outcome, done),
         )
 
-    def _who(self, question: Question) -> tuple[str, Person, Account | None]:
+    def who(self, question: Question) -> tuple[str, Person, Account | None]:
         """(the id that was meant, the customer it leads to through merges, the account)."""
         who, records = question.customer, self.records
         named = who.id

@@ -9,6 +9,9 @@ from opportune.ports.records import (
 )
 from opportune.ports.roles import (
     Clock,
+    ColumnFiles,
+    ColumnKind,
+    Columns,
     Courier,
     Delivery,
     Erased,
@@ -43,6 +46,9 @@ __all__ = [
     "Access",
     "Action",
     "Clock",
+    "ColumnFiles",
+    "ColumnKind",
+    "Columns",
     "Courier",
     "Delivery",
     "Duplicate",

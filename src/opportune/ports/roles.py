@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 import msgspec
+from numpy.typing import NDArray
 
 from opportune.core.features.relational import Asked, Fact, Relational
 from opportune.core.linking import Likely, LinkRecord
@@ -195,6 +197,26 @@ class TableReader(Protocol):
     def rows(self, sql: str, files: Mapping[str, str]) -> Iterator[dict[str, Any]]: ...
 
     def columns(self, path: str) -> Sequence[str]: ...
+
+
+ColumnKind = Literal["bool", "int", "double", "string", "timestamp", "duration", "list", "other"]
+"""What a column of a file holds; timestamps (UTC) and durations are handed over in milliseconds."""
+
+Columns = Mapping[str, NDArray[Any]]
+"""Column -> one value per row: numbers as numbers, texts and lists as objects; where a value is missing, masked."""
+
+
+class ColumnFiles(Protocol):
+    """Reads and writes files of many rows column by column, in bounded memory."""
+
+    def kinds(self, path: str) -> Mapping[str, ColumnKind]:
+        """Column -> what it holds, in the order of the file."""
+
+    def rows(self, path: str, names: Sequence[str], texts: Collection[str], rows_at_once: int) -> Iterator[Columns]:
+        """These columns in the order of the rows; of a file whose columns have no types (CSV), `texts` are text."""
+
+    def writer(self, path: str) -> AbstractContextManager[Callable[[Columns], None]]:
+        """Adds rows to a file, which stands in its place, readable by its owner alone, once all are written."""
 
 
 class Linker(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from threading import Semaphore
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,28 +27,46 @@ BATCH_BUDGET_MS = 10_000
 
 def decide(
     ctx: typer.Context,
-    moment: Annotated[str, typer.Option("--moment", "-m", help="The moment asked about.")],
+    moment: Annotated[str | None, typer.Option("--moment", "-m", help="The moment; needless if one.")] = None,
     customer: Annotated[str | None, typer.Argument(metavar="CUSTOMER", help="An id, or `email:…`.")] = None,
     channel: Annotated[list[str] | None, typer.Option("--channel", help="Open channels; all by default.")] = None,
     context: Annotated[list[str] | None, typer.Option("--context", metavar="K=V", help="What happens.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Decide for every known customer.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write nothing.")] = False,
+    batch: Annotated[Path | None, typer.Option("--batch", metavar="FILE", help="For all in a file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="A batch's answers.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Record a batch.")] = False,
+    name: Annotated[str | None, typer.Option("--name", help="A batch's name; the file's.")] = None,
     playbook: Playbook = HERE,
     in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide what to offer a customer at a moment, now; recorded unless it is a preview."""
+    """Decide what to offer a customer at a moment, now; recorded unless it is a preview. A batch is recorded only
+    with `--record`."""
+    from opportune.doors.cli.batch import decide_batch, moment_of
     from opportune.doors.cli.live import ensure_live
 
-    if everyone == (customer is not None):
-        raise Refusal("name one CUSTOMER, or say `--all`")
+    if [everyone, customer is not None, batch is not None].count(True) != 1:
+        raise Refusal("name one CUSTOMER, or say `--all` or `--batch FILE`")
+    if batch is None and (out is not None or record or name is not None):
+        raise Refusal("`--out`, `--record` and `--name` belong to `--batch FILE`")
+    if record and preview:
+        raise Refusal("`--record` and `--preview` exclude each other")
+    writes = record if batch is not None else not preview
     workbench = bench(ctx)
     place = workbench.place(playbook, in_region)
-    with (workbench.reading if preview else workbench.writing)(place) as region:
-        if not preview:
+    with (workbench.writing if writes else workbench.reading)(place) as region:
+        if writes:
             ensure_live(workbench, place, region, note)
-        said = _context(region.releases.brain().moments.get(moment), context or [])
-        asked = _asking(moment, tuple(channel or ()), said)
+        at = moment_of(region, moment)
+        said = _context(region.releases.brain().moments.get(at), context or [])
+        if batch is not None:
+            decide_batch(
+                region, workbench.columns(), batch, at, tuple(channel or ()), said, name, out,
+                recording=record, as_json=as_json,
+            )  # fmt: skip
+            return
+        asked = _asking(at, tuple(channel or ()), said)
         if customer is None:
             _decide_all(region, asked, preview, as_json)
             return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from opportune.core.playbook import Playbook, Scenario
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
-    from opportune.ports import Linker, OfflineFeatures, TableReader
+    from opportune.ports import ColumnFiles, Linker, OfflineFeatures, TableReader
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Trouble:
-    """One thing `check` found, at its place; `level` is error or warning."""
+    """One thing `check` found, at its place; `level` is error, warning or note."""
 
     file: str
     line: int
@@ -60,7 +60,7 @@ class Trouble:
     level: str = "error"
 
     def __str__(self) -> str:
-        mark = "warning: " if self.level == "warning" else ""
+        mark = "" if self.level == "error" else f"{self.level}: "
         return f"{self.file}:{self.line}:{self.column}: {mark}{self.message}"
 
 
@@ -96,8 +96,9 @@ class Workbench(Protocol):
 
     def load(self, folder: Path) -> Playbook: ...
 
-    def examine(self, folder: Path) -> tuple[Playbook | None, list[Trouble]]:
-        """The playbook, when it loads, and everything that is wrong with it, compiled whole."""
+    def examine(self, folder: Path, at_ms: int | None = None) -> tuple[Playbook | None, list[Trouble]]:
+        """The playbook, when it loads, and everything that is wrong with it, compiled whole; also what is over at
+        an instant, when one is given."""
 
     def places(self, folder: Path, collection: str) -> Mapping[str, str]:
         """Where each document of a collection stands, by its id: `scenarios/first.yaml:12:5`."""
@@ -139,6 +140,8 @@ class Workbench(Protocol):
     def trainer(self) -> Trainer: ...
 
     def tables(self) -> TableReader: ...
+
+    def columns(self) -> ColumnFiles: ...
 
     def linker(self) -> Linker: ...
 
