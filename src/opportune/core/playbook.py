@@ -192,10 +192,10 @@ class Scenario(Document, frozen=True, kw_only=True):
 class Expectation(Document, frozen=True, kw_only=True):
     """What a scenario must give: any key left out is not looked at.
 
-    `offer: NO_OFFER` means none. `rejected` maps candidates, or offers in every channel, to ids of rules that held them
-    back; `slate` are the further offers in their order. `would` is the candidate that a unit of the control group
-    would have been offered. `headline` is what the customer gets to read, be it of the offer or of the safe default.
-    `says` are words that the explanation for an audience holds.
+    `offer: NO_OFFER` means none. `rejected` maps candidates, or offers in every channel asked, to ids of rules that
+    held them back; `slate` are the further offers in their order. `would` is the candidate that a unit of the control
+    group would have been offered. `headline` is what the customer gets to read, be it of the offer or of the safe
+    default. `says` are words that the explanation for an audience holds.
     """
 
     disposition: str | None = None

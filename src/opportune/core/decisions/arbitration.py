@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -90,6 +90,15 @@ def arbitrate(
     place = int(open_[position])
     value = float(values[place])
     return Drawn(scored, int(left[place]), value, float(spreads[place]), probability, value < best)
+
+
+def worth(
+    brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate
+) -> Iterator[tuple[int, float, float]]:
+    """(candidate's place, value, standard error) of all that is left."""
+    pool = brain.pools.of(listed.left)
+    values, spreads = _values(brain, asked, seen, listed, estimate, pool)
+    yield from zip(pool.left.tolist(), values.tolist(), spreads.tolist(), strict=True)
 
 
 def _unexplored(listed: Shortlist, pool: Ints) -> Bools:

@@ -46,7 +46,7 @@ def run_scenario(brain: Brain, scenario: Scenario, known: Mapping[str, Scenario]
     that this one may be like, by name."""
     record = decided(brain, scenario, known)
     fates = why_not(brain, record)
-    found = [*_differences(brain, scenario, record), *_fates_differ(scenario, fates)]
+    found = [*_differences(brain, scenario, record), *_fates_differ(scenario, record, fates)]
     if found:
         found.extend(_hints(scenario, record, fates))
     return found
@@ -122,7 +122,10 @@ def seen_of(brain: Brain, scenario: Scenario, asked: Asked) -> Seen:
     traits = {} if scenario.timezone is None else {"timezone": scenario.timezone}
     account = Account(WHO, contacts=(*own, *colleagues)) if scenario.account else None
     person = Person(WHO, WHO if scenario.account else None, traits, contacts=own)
-    outside = Outside(unread=tuple(scenario.unread.items()))
+    # A view that did answer has no row of this customer: what it gives then is its default.
+    answered = [view for view in brain.views.outside if view.view not in scenario.unread]
+    values = {name: (None, None) for view in answered for name, _, _ in view.features}
+    outside = Outside(values, tuple(scenario.unread.items()))
     bare = see(brain, person, account, asked.channels, at_ms, outside=outside, room=scenario.room)
     features = {**bare.features, **scenario.features}
     refused = {key: "refused" for key in bare.consents if key.partition("/")[0] in asked.refused}
@@ -206,9 +209,10 @@ def _unsaid(brain: Brain, scenario: Scenario, record: DecisionRecord) -> Iterato
                 yield f"expected the {audience}'s explanation to say `{text}`, got: {answer.explanation[audience]}"
 
 
-def _fates_differ(scenario: Scenario, fates: Sequence[WhyNot]) -> Iterator[str]:
+def _fates_differ(scenario: Scenario, record: DecisionRecord, fates: Sequence[WhyNot]) -> Iterator[str]:
+    asked = record.asked.channels
     for name, rule in scenario.expect.rejected.items():
-        meant = [fate for fate in fates if name in (fate.candidate, fate.offer)]
+        meant = [one for one in fates if name == one.candidate or (name == one.offer and one.channel in asked)]
         if not meant:
             yield f"`rejected` names `{name}`, which no offer has a treatment for"
         for fate in meant:

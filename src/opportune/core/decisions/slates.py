@@ -6,7 +6,7 @@ import msgspec
 
 from opportune.core.catalog import Candidate
 from opportune.core.contacts import out_of_room, over_limits, room_after
-from opportune.core.decisions.arbitration import Estimate, arbitrate
+from opportune.core.decisions.arbitration import Estimate, arbitrate, worth
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.choose import confidence
 from opportune.core.decisions.records import Asked, Pick, Seen
@@ -25,6 +25,8 @@ def further(
     if channel.delivery != "caller":
         return ()
     left = listed.left & brain.channel_masks[channel.channel] & ~to_review(listed)
+    # INVARIANT: what needs a person is set aside before chance falls, so that each place's chances are exact.
+    left &= ~_unsure(brain, asked, seen, listed, estimate)
     picked, picks = [first], list[Pick]()
     while len(picked) < asked.limit:
         left = _without(brain, seen, left, picked)
@@ -34,14 +36,25 @@ def further(
         drawn = arbitrate(brain, asked, seen, open_, estimate, decision_id, f"choose.{len(picked)}")
         if drawn.index is None:
             break
-        candidate = brain.candidates[drawn.index]
+        offer = brain.candidates[drawn.index].offer.offer
         sure = confidence(drawn.value, drawn.spread)
-        if too_unsure(brain, candidate, sure):
-            left &= ~(1 << drawn.index)
-            continue
         picked.append(drawn.index)
-        picks.append(Pick(candidate.offer.offer, channel.channel, drawn.value, drawn.probability, sure))
+        picks.append(Pick(offer, channel.channel, drawn.value, drawn.probability, sure))
     return tuple(picks)
+
+
+def _unsure(brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate) -> int:
+    """The candidates left that a person must look at because of their confidence."""
+    if not any(brain.app.confidence_min.values()):
+        return 0
+    mask = 0
+    for index, value, spread in worth(brain, asked, seen, listed, estimate):
+        candidate = brain.candidates[index]
+        if brain.app.confidence_min.get(candidate.offer.risk) and too_unsure(
+            brain, candidate, confidence(value, spread)
+        ):
+            mask |= 1 << index
+    return mask
 
 
 def too_unsure(brain: Brain, candidate: Candidate, sure: float) -> bool:
