@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-LADDER_BYTES_MAX = 1 << 20
+LADDER_BYTES_MAX = 2 << 20
 """What the steps of one ladder may take before it keeps only every second, fourth, ... of them."""
 
 
@@ -55,6 +55,11 @@ class Ladder:
             if number % stride == 0:
                 totals.append(total)
         self._totals = totals
+
+    @property
+    def totals(self) -> list[int] | None:
+        """The joined sets of the first 0, 1, 2, ... rows, where all are kept."""
+        return self._totals if self._stride == 1 else None
 
     def first(self, count: int) -> int:
         """The joined sets of the first `count` rows."""

@@ -5,6 +5,7 @@ Field numbers: cel-spec `proto/cel/expr/checked.proto` and `syntax.proto`; wire 
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeAlias, cast
 
 import msgspec
@@ -49,15 +50,16 @@ def fields(data: bytes) -> Message:
     found: Message = {}
     at, end = 0, len(data)
     while at < end:
-        key, at = varint(data, at)
+        # Nearly every number has one byte: a call for each is what reading an expression would mostly cost.
+        key, at = (data[at], at + 1) if data[at] < 0x80 else varint(data, at)
         kind = key & 7
         value: int | bytes
         if kind == 0:
-            value, at = varint(data, at)
+            value, at = (data[at], at + 1) if data[at] < 0x80 else varint(data, at)
         elif kind == 1:
             value, at = data[at : at + 8], at + 8
         elif kind == 2:
-            size, at = varint(data, at)
+            size, at = (data[at], at + 1) if data[at] < 0x80 else varint(data, at)
             value, at = data[at : at + size], at + size
         else:
             value, at = data[at : at + 4], at + 4
@@ -94,6 +96,7 @@ def text(message: Message, field: int) -> str:
     return part(message, field).decode()
 
 
+@lru_cache(maxsize=256)
 def type_name(data: bytes) -> str:
     """Return a type as it is written in declarations: `double`, `list(string)`, `map(string,dyn)`."""
     message = fields(data)

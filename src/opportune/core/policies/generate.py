@@ -335,12 +335,14 @@ class Program:
             return f"{table}.get({request}, 0)"
         if plan.operator == "_!=_":
             return f"({known} ^ {table}.get({request}, 0))"
-        keys, prefixes = self.writer.refer("_keys", plan.keys), self.writer.refer("_prefixes", plan.prefixes)
+        keys, totals = self.writer.refer("_keys", plan.keys), plan.prefixes.totals
+        prefixes = self.writer.refer("_prefixes", plan.prefixes.first if totals is None else totals)
+        open_, close = "()" if totals is None else "[]"
         side = "_left" if plan.operator in ("_<_", "_>=_") else "_right"
         above = "" if plan.operator in ("_<_", "_<=_") else f"{known} ^ "
         if plan.request.type != "double":
-            return f"({above}{prefixes}[{side}({keys}, {request})])"
-        return f"({above}{prefixes}[{side}({keys}, value)] if (value := {request}) == value else 0)"
+            return f"({above}{prefixes}{open_}{side}({keys}, {request}){close})"
+        return f"({above}{prefixes}{open_}{side}({keys}, value){close} if (value := {request}) == value else 0)"
 
 
 def fits(type_: str, value: object) -> bool:

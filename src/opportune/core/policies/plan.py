@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from opportune.core.bitsets import Ladder, indices, mask_of_places
 from opportune.core.expressions import EvaluationError, Missing
 from opportune.core.expressions.evaluate import value_of
 from opportune.core.expressions.nodes import Call, Node, free_names
@@ -69,14 +70,14 @@ class Groups(msgspec.Struct, frozen=True):
 class Index(msgspec.Struct, frozen=True):
     """A comparison of a candidate's value with a request's: `operator` reads candidate first.
 
-    keys: the distinct candidate values, sorted; prefixes[i]: the candidates with one of the first i keys;
+    keys: the distinct candidate values, sorted; prefixes.first(i): the candidates with one of the first i keys;
     known: all candidates that have a value; unknown: why the others have none.
     """
 
     operator: str
     request: Node
     keys: list[object]
-    prefixes: list[int]
+    prefixes: Ladder
     table: dict[object, int]
     known: int
     unknown: Masks
@@ -158,14 +159,19 @@ class Planner:
         names = sorted(name for name in free_names(node) if self.kinds[name] == "candidate")
         by_channel = "channel" in self.reads(node)
         columns = [self.table.columns[name] for name in names]
-        found: dict[object, Group] = {}
+        found: dict[object, list[int]] = {}
         for row in range(len(self.table.ids)):
-            look = [column[row] for column in columns]
             channel = self.table.channels[row] if by_channel else None
-            key = (channel, *((type(value), repr(value)) for value in look))
-            group = found.get(key) or Group(channel, dict(zip(names, look, strict=True)), 0)
-            found[key] = msgspec.structs.replace(group, mask=group.mask | 1 << row)
-        return tuple(found.values())
+            key = (channel, *((type(column[row]), repr(column[row])) for column in columns))
+            found.setdefault(key, []).append(row)
+        return tuple(
+            Group(
+                self.table.channels[rows[0]] if by_channel else None,
+                {name: column[rows[0]] for name, column in zip(names, columns, strict=True)},
+                mask_of_places(rows),
+            )
+            for rows in found.values()
+        )
 
     def fixed(self, node: Node) -> Masks:
         return of_groups(node, self.groups(node), {}, {})
@@ -204,9 +210,7 @@ class Planner:
             known |= group.mask
             table[key] = table.get(key, 0) | group.mask
         keys = sorted(table)  # type: ignore[type-var]
-        prefixes = [0]
-        for key in keys:
-            prefixes.append(prefixes[-1] | table[key])
+        prefixes = Ladder([indices(table[key]) for key in keys])
         return Index(operator, right, keys, prefixes, table, known, Masks(0, failed, tuple(causes)))
 
 
@@ -304,5 +308,5 @@ def pick(index: Index, value: object) -> int:
     if value != value:
         return 0
     side = bisect_left if index.operator in ("_<_", "_>=_") else bisect_right
-    below: int = index.prefixes[side(index.keys, value)]  # type: ignore[call-overload]
+    below = index.prefixes.first(side(index.keys, value))  # type: ignore[call-overload]
     return below if index.operator in ("_<_", "_<=_") else index.known ^ below
