@@ -173,7 +173,14 @@ class Machine:
         return SplinkLinker()
 
     def vitals(self, place: Place) -> list[Vital]:
-        return [_sqlite(place), *_modes(place), _training()]
+        return [_sqlite(place), *_modes(place), _training(), _clock(place)]
+
+    def accept_time(self, place: Place) -> None:
+        from opportune.wiring import CLOCK, writing
+
+        if place.stores.exists():
+            with writing(place.stores):
+                (place.stores / CLOCK).unlink(missing_ok=True)
 
     def world(self, seed: int, end_ms: int, delay_scale: float) -> World:
         from opportune.testing.world import World
@@ -303,3 +310,17 @@ def _training() -> Vital:
 
 if __name__ == "__main__":
     run()
+
+
+def _clock(place: Place) -> Vital:
+    from opportune.adapters.system.steady import step_ms_since
+    from opportune.wiring import CLOCK
+
+    step_ms = step_ms_since(place.stores / CLOCK)
+    if not step_ms:
+        found = "no time is kept in this boot yet" if step_ms is None else "Opportune's time is the machine's"
+        return Vital("clock", "ok", found)
+    way = "forward" if step_ms > 0 else "back"
+    found = f"the machine's clock was set {way} by {abs(step_ms) / 1000:,.0f} s and is not followed: limits are kept"
+    fix = "if it is right now, stop `opportune serve`, run `opportune doctor --accept-time`, and start it again"
+    return Vital("clock", "bad", found, fix)

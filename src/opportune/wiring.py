@@ -20,6 +20,7 @@ from opportune.adapters.smtp import couriers_of
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.sqlite.reading import SqliteReading
 from opportune.adapters.system.clock import SystemClock
+from opportune.adapters.system.steady import Steady
 from opportune.adapters.system.vault import FileVault
 from opportune.core.features import ReaderSpec
 from opportune.core.models import Scorecard, decode_card
@@ -36,6 +37,8 @@ EXPORTS = "exports"
 
 RECORDS = "records.db"
 KEYS = "keys"
+CLOCK = "clock.json"
+"""How time goes on in a region after a restart, see `adapters.system.steady`."""
 
 
 class InUse(RuntimeError):
@@ -83,7 +86,7 @@ def open_for_reading(data: Path, project: str, region: str) -> Region:
         # Before the vault, which would make its keys there.
         raise StoreBroken(f"there is no store at `{folder / RECORDS}`")
     vault = vault_of(folder)
-    return region_over(folder, project, region, SqliteReading(folder / RECORDS, vault), vault)
+    return region_over(folder, project, region, SqliteReading(folder / RECORDS, vault), vault, keep_time=False)
 
 
 def vault_of(folder: Path) -> FileVault:
@@ -91,8 +94,12 @@ def vault_of(folder: Path) -> FileVault:
     return FileVault(folder / KEYS, folder / "secrets")
 
 
-def region_over(folder: Path, project: str, region: str, records: SqliteRecords, vault: FileVault) -> Region:
-    """The region of a folder over records that are open and sealed by this vault."""
+def region_over(
+    folder: Path, project: str, region: str, records: SqliteRecords, vault: FileVault, *, keep_time: bool = True
+) -> Region:
+    """The region of a folder over records that are open and sealed by this vault. Its time never begins before the
+    newest decision."""
+    newest_ms = max((one.at_ms for one in records.decisions(20)), default=0)
     key = load_or_create_key(folder / KEYS / "ledger.key")
     ledger = PublishedLedger(folder / "ledger", origin_of(project, region), key, records)
     return Region(
@@ -100,7 +107,7 @@ def region_over(folder: Path, project: str, region: str, records: SqliteRecords,
         records=records,
         ledger=ledger,
         vault=vault,
-        clock=SystemClock(),
+        clock=SystemClock(Steady(file=folder / CLOCK, not_before_ms=newest_ms, keep=keep_time)),
         pulse=MemoryPulse(),
         warm=freeze,
         scan=FileScanner(lambda: scanned_of(folder), folder / EXPORTS),

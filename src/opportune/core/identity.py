@@ -162,8 +162,8 @@ def unmerged(
     """One of two records that are two again. `own` is what its own signals say, `before` the record that was both.
 
     `refusals` are (key, consent) of what was refused while both were one, or came from elsewhere: they hold for this
-    one too. `foreign` are decisions made under the other's name: what they reserved counts here as delivered, since
-    nothing that happens to the other's contact is told here any more.
+    one too. `foreign` are decisions made under the other's name: what they reserved counts here as delivered at the
+    last moment, since nothing that happens to the other's contact is told here any more.
 
     INVARIANT: contacts stay on both, and the guard grows.
     """
@@ -173,14 +173,18 @@ def unmerged(
         if consent.status != "given" and (known is None or known.at_ms <= consent.at_ms):
             consents[key] = consent
     contacts = tuple(
-        replace(contact, state="delivered" if contact.state == "reserved" else contact.state, holds=())
-        if contact.decision in foreign
-        else contact
+        _no_longer_told(contact) if contact.decision in foreign else contact
         for contact in before.contacts
     )
     return replace(
         own, consents=consents, contacts=contacts, identifiers=identifiers, guard=guard, merged_into=None
     )
+
+
+def _no_longer_told(contact: Contact) -> Contact:
+    if contact.state != "reserved":
+        return replace(contact, holds=())
+    return replace(contact, state="delivered", at_ms=max(contact.at_ms, contact.expires_ms), holds=())
 
 
 def _email(text: str) -> str | None:

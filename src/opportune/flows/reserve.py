@@ -41,15 +41,20 @@ def room_now(brain: Brain, tally_of: TallyOf, now_ms: int) -> Mapping[str, float
 def has_room(tx: Transaction, brain: Brain, record: DecisionRecord) -> bool:
     """Step 1, at the commit: is there still room for what was chosen? Only its counters are looked at.
 
-    INVARIANT: others may have taken it since the snapshot; nobody takes it between this and the commit.
+    INVARIANT: others may have taken it since the snapshot; nobody takes it between this and the commit. A decision
+    that waited for so long that the counters no longer know its time is made again.
     """
     if not brain.volumes:
         return True
     wanted: dict[str, int] = {}
+    at_ms = record.seen.at_ms
     for candidate in _chosen(brain, record):
-        for rule, tally, units in _takes(brain, candidate):
-            wanted[tally] = wanted.get(tally, 0) + units
-            if used_at(tx.tally(tally), rule.per_ms, record.seen.at_ms) + wanted[tally] > rule.at_most:
+        for rule, id_, units in _takes(brain, candidate):
+            wanted[id_] = wanted.get(id_, 0) + units
+            tally = tx.tally(id_)
+            if tally is not None and tally.since_ms > at_ms:
+                return False
+            if used_at(tally, rule.per_ms, at_ms) + wanted[id_] > rule.at_most:
                 return False
     return True
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opportune.core.contacts import Tally, hold_end_ms, holding, settled, used_at
-from opportune.core.contacts.tallies import HOLD_PARTS, TILES
+from opportune.core.contacts.tallies import HOLD_PARTS, SLACK_MS, TILES
 
 PER_MS = 64_000
 TTL_MS = 32_000
@@ -60,8 +60,8 @@ def test_a_tally_is_never_below_the_truth_and_a_64th_of_the_period_above_it_at_m
             earlier = max(naive.used(at, PER_MS) for at in range(later_ms - slack_ms, later_ms + 1, 100))
             assert told <= max(earlier, naive.used(later_ms - slack_ms, PER_MS)) + _between(naive, later_ms, slack_ms)
         assert tally is not None
-        assert len(tally.spent) <= TILES + 2
-        assert len(tally.held) <= HOLD_PARTS + 2
+        assert len(tally.spent) <= TILES + 2 + SLACK_MS // TILE_MS
+        assert len(tally.held) <= HOLD_PARTS + 2 + SLACK_MS // (TTL_MS // HOLD_PARTS)
 
 
 def _between(naive: Naive, now_ms: int, slack_ms: int) -> int:

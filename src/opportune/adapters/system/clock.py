@@ -1,10 +1,11 @@
 """Real time, and names that sort by it: UUIDv7 (RFC 9562), growing also within one millisecond."""
 
 from threading import Lock
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import Final
 
 from opportune.adapters.system.randomness import take_random
+from opportune.adapters.system.steady import Steady
 from opportune.ports import Clock
 
 TAIL_BITS: Final = 74
@@ -21,15 +22,17 @@ def uuid7(at_ms: int, tail: int) -> str:
 
 
 class SystemClock(Clock):
-    """Ids never fall, also when the machine's clock is set back or two threads ask at once."""
+    """Steady time. Ids never fall, also when the machine's clock is set back or two threads ask at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, steady: Steady | None = None) -> None:
+        self.steady = steady or Steady()
+        self._now_ns = self.steady.now_ns
         self._naming = Lock()
         self._last_ms = 0
         self._last_tail = 0
 
     def now_ms(self) -> int:
-        return time_ns() // 1_000_000
+        return self._now_ns() // 1_000_000
 
     def tick_us(self) -> int:
         return perf_counter_ns() // 1_000

@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,19 @@ if TYPE_CHECKING:
     from opportune.doors.cli.workbench import Place, Workbench
 
 FREE_BYTES_MIN = 1_000_000_000
+AcceptTime = Annotated[
+    bool, typer.Option("--accept-time", help="The machine's clock is right: begin from it at the next start.")
+]
 
 
-def doctor(ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False) -> None:
-    """Look at python, stores, keys, disk, ledger and playbook; say what is not right and how to mend it."""
+def doctor(
+    ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False,
+    accept_time: AcceptTime = False,
+) -> None:  # fmt: skip
+    """Look at python, stores, keys, disk, clock, ledger and playbook; say what is not right and how to mend it."""
     workbench = bench(ctx)
+    if accept_time:
+        workbench.accept_time(workbench.place(playbook, in_region))
     found = [Vital("python", "ok", platform.python_version()), _processors()]
     _, troubles = workbench.examine(playbook)
     errors = [one for one in troubles if one.level == "error"]

@@ -148,6 +148,9 @@ class Workbench(Protocol):
     def offline(self) -> OfflineFeatures: ...
 
     def vitals(self, place: Place) -> list[Vital]:
-        """What only the products know: stores, keys, libraries."""
+        """What only the products know: stores, keys, libraries, the clock."""
+
+    def accept_time(self, place: Place) -> None:
+        """From the next start on, time is what the machine's clock says; InUse while somebody keeps time."""
 
     def world(self, seed: int, end_ms: int, delay_scale: float) -> World: ...

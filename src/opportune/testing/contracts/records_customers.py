@@ -21,7 +21,8 @@ class CustomerRecordsContract(StoreContract):
             raise Refusal
 
         assert records.tally("t1") is None
-        records.run(lambda tx: (tx.put_tally(a.tally(1)), tx.put_person(a.person("c1"))))
+        records.run(lambda tx: tx.put_tally(a.tally(1)))
+        records.run(lambda tx: tx.put_person(a.person("c1")))
         told = run_together(
             records, [refused, lambda tx: tx.tally("t1"), lambda tx: tx.put_tally(a.tally(1, used=5)),
                       lambda tx: tx.tally("t1")],
