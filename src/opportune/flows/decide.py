@@ -190,6 +190,10 @@ class Decide(msgspec.Struct, frozen=True):
         asking = self.check(question)
         return answer_of(asking.brain, self._decided(asking)[3].record, preview=True)
 
+    def previewed(self, question: Question) -> DecisionRecord:
+        """The record that a preview rests on, kept nowhere."""
+        return self._decided(self.check(question))[3].record
+
     def _submit(self, asking: Asking, done: Done) -> None:
         brain = asking.brain
         named, asked, probe, made = self._decided(asking)
