@@ -95,7 +95,8 @@ class World:
     """What every policy says for one request and candidate."""
 
     def __init__(self, rules: list[Policy], compiled: Any, values: dict[str, Any]) -> None:
-        self.hit, self.failed = {}, {}
+        self.hit: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
         channel = {"consent.status": dict.fromkeys("xy", values["consent.status"])}
         verdicts = compiled.judge_exactly(values, channel, values["now"])
         lost = {number: mask for number, mask, _ in verdicts.failed}
@@ -132,6 +133,10 @@ def truths(rules: list[Policy], seen: list[World], open_: list[int]) -> dict[str
             found.add("never true")
         others = [other for other in rules if other.effect == "forbid" and other.id != one.id]
         if one.effect == "forbid":
+            if (one.class_ == "legal" or not forced) and all(
+                not mask & ~held(one, world) for world, mask in zip(seen, open_, strict=True)
+            ):
+                found.add("total")
             for other in others:
                 if all(not held(one, w) & ~held(other, w) & m for w, m in zip(seen, open_, strict=True)):
                     found.add(f"covered by {other.id}")
@@ -156,6 +161,8 @@ def _union(masks: Any) -> int:
 def claims(found: Remark) -> str:
     if found.level == "note":
         return f"covered by {found.message.split('`')[1]}"
+    if "this forbids every offer" in found.message:
+        return "total"
     if "always forbidden by" in found.message:
         return "useless"
     return "never true"

@@ -161,7 +161,7 @@ def test_a_list_is_any_of_its_values() -> None:
 
 
 def test_first_excludes_the_rows_above_unless_one_column_keeps_them_apart() -> None:
-    rows = ({"plan": "team", "seats": ">= 10"}, {"plan": "pro"}, {"seats": ">= 5"}, {})
+    rows: tuple[dict[str, Any], ...] = ({"plan": "team", "seats": ">= 10"}, {"plan": "pro"}, {"seats": ">= 5"}, {})
     assert whens(table(*rows, hit_policy="first")) == [
         "plan == 'team' && seats >= 10",
         "plan == 'pro'",
@@ -171,7 +171,7 @@ def test_first_excludes_the_rows_above_unless_one_column_keeps_them_apart() -> N
 
 
 def test_a_row_above_excludes_only_while_it_is_valid() -> None:
-    rows = ({"plan": "team", "valid_to": "2026-06-30"}, {"plan": "team"})
+    rows: tuple[dict[str, Any], ...] = ({"plan": "team", "valid_to": "2026-06-30"}, {"plan": "team"})
     first, second = whens(table(*rows, hit_policy="first"))
     assert first == "plan == 'team'"
     assert second == "plan == 'team' && !(now < timestamp('2026-07-01T00:00:00Z') && plan == 'team')"

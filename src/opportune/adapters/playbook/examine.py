@@ -18,8 +18,10 @@ from opportune.core.features import CompiledViews, FeatureError, check_views, co
 from opportune.core.features.leaks import leaks_of
 from opportune.core.playbook import Playbook
 from opportune.core.policies import Finding, Policy, PolicyError, lint
+from opportune.core.policies.analysis import Remark
 from opportune.core.policies.compiled import checked, validity
 from opportune.core.purposes import purpose_problems
+from opportune.core.reach import unreachable
 from opportune.core.releases import ReleaseError, compile_release, encode_manifest, variables_of
 from opportune.core.schemas import signal_fields
 from opportune.core.signals import SignalContract
@@ -28,15 +30,17 @@ _PLACED_BY_COMPILING = re.compile(r"line \d+ column \d+: ")
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """`playbook` is None when it does not load; `problems` keep it from being released, `warnings` do not."""
+    """`playbook` is None when it does not load; `problems` keep it from being released, `warnings` do not, and `notes`
+    are only worth knowing."""
 
     playbook: Playbook | None
     problems: tuple[PlaybookProblem, ...] = ()
     warnings: tuple[PlaybookProblem, ...] = ()
+    notes: tuple[PlaybookProblem, ...] = ()
 
 
-def examine(folder: Path | str) -> Examined:
-    """Loads and compiles; never raises for what a playbook says."""
+def examine(folder: Path | str, at_ms: int | None = None) -> Examined:
+    """Loads and compiles; never raises for what a playbook says. at_ms: what is over by then is found as well."""
     try:
         loaded = load(folder)
     except PlaybookError as error:
@@ -45,10 +49,12 @@ def examine(folder: Path | str) -> Examined:
     if views is None:
         return Examined(loaded.playbook, problems)
     warnings: list[PlaybookProblem] = []
+    notes: list[PlaybookProblem] = []
     problems = tuple(_rules(loaded, views, warnings))
     if not problems:
-        problems = tuple(_whole(loaded, warnings))
-    return Examined(loaded.playbook, tuple(sorted(set(problems))), tuple(sorted(set(warnings))))
+        problems = tuple(_whole(loaded, warnings, notes, at_ms))
+    found = (tuple(sorted(set(each))) for each in (problems, warnings, notes))
+    return Examined(loaded.playbook, *found)
 
 
 def _views(loaded: LoadedPlaybook) -> tuple[CompiledViews | None, tuple[PlaybookProblem, ...]]:
@@ -78,10 +84,17 @@ def _rules(
             parse(offer.requires, types, expect="bool")
         except ExpressionError as found:
             yield place_expression_error(marks, "offers", offer.offer, ("requires",), found)
+    untested: set[str] = set()
     for finding in lint(playbook.policies, variables):
         if _PLACED_BY_COMPILING.match(finding.message):
             continue
         problem = _found(marks, finding)
+        table = loaded.tables.get(finding.policy)
+        if table is not None and finding.field == "tests" and finding.level == "warning":
+            if table in untested:
+                continue
+            untested.add(table)
+            problem = msgspec.structs.replace(problem, message=f"no test says what the table `{table}` is for")
         if finding.level == "warning":
             warnings.append(problem)
         else:
@@ -101,8 +114,10 @@ def _policy_errors(policy: Policy, types: dict[str, str]) -> Iterator[PolicyErro
         yield error
 
 
-def _whole(loaded: LoadedPlaybook, warnings: list[PlaybookProblem]) -> Iterator[PlaybookProblem]:
-    """Problems that show only when everything is put together, and policies that can never hit anything."""
+def _whole(
+    loaded: LoadedPlaybook, warnings: list[PlaybookProblem], notes: list[PlaybookProblem], at_ms: int | None
+) -> Iterator[PlaybookProblem]:
+    """Problems that show only when everything is put together, and what no decision can ever reach."""
     playbook, marks = loaded.playbook, loaded.marks
     purposes = list(_purposes(loaded))
     if purposes:
@@ -118,10 +133,8 @@ def _whole(loaded: LoadedPlaybook, warnings: list[PlaybookProblem]) -> Iterator[
     except ValueError as error:
         yield PlaybookProblem("opportune.yaml", 1, 1, "", str(error))
     else:
-        known = set(warnings)
-        found = lint(playbook.policies, variables_of(playbook, release.views), release.brain.policies)
-        placed = [_found(marks, finding) for finding in found if finding.level == "warning"]
-        warnings += [one for one in placed if one not in known]
+        for one in unreachable(playbook, release.views, loaded.own, at_ms):
+            (warnings if one.level == "warning" else notes).append(_remark(marks, one))
 
 
 def _purposes(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
@@ -152,6 +165,12 @@ def _leaks(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
 
 def _found(marks: Marks, finding: Finding) -> PlaybookProblem:
     return _at(marks, "policies", finding.policy, finding.message, finding.field)
+
+
+def _remark(marks: Marks, one: Remark) -> PlaybookProblem:
+    return marks.problem(
+        one.collection, one.document, one.path, one.message, line=one.line, column=one.column, nearest=one.nearest
+    )
 
 
 def _at(marks: Marks, collection: str, id_: str, message: str, *path: str) -> PlaybookProblem:

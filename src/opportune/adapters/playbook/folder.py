@@ -58,13 +58,14 @@ FILE_KINDS = (*COLLECTIONS, TABLES)
 class LoadedPlaybook(msgspec.Struct, frozen=True):
     """A sound playbook and where each of its fields stands.
 
-    `own` are the conditions of those rows of decision tables of which only one counts, before the rows above them were
-    excluded.
+    `tables` are the policies that are rows of decision tables, and the names of those. `own` are the conditions of rows
+    of which only one counts, before the rows above them were excluded.
     """
 
     playbook: Playbook
     marks: Marks
     own: Mapping[str, str] = {}
+    tables: Mapping[str, str] = {}
 
 
 def load(folder: Path | str) -> LoadedPlaybook:
@@ -90,7 +91,7 @@ def load(folder: Path | str) -> LoadedPlaybook:
     problems = [_placed(problem, marks) for problem in check_references(playbook)]
     if problems:
         raise PlaybookError(problems, root)
-    return LoadedPlaybook(playbook, marks, rows.own)
+    return LoadedPlaybook(playbook, marks, rows.own, rows.tables)
 
 
 class _Reading:

@@ -25,12 +25,13 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,99}")
 
 
 class TabledRows(msgspec.Struct, frozen=True):
-    """The rows as policies, where each stands, what is wrong; `own` is as in `LoadedPlaybook`."""
+    """The rows as policies, where each stands, what is wrong; `own` and `tables` are as in `LoadedPlaybook`."""
 
     policies: tuple[Policy, ...] = ()
     located: tuple[Located, ...] = ()
     problems: tuple[PlaybookProblem, ...] = ()
     own: Mapping[str, str] = {}
+    tables: Mapping[str, str] = {}
 
 
 def rows_of(playbook: Playbook, tables: Sequence[DecisionTable], located: Sequence[Located]) -> TabledRows:
@@ -42,15 +43,17 @@ def rows_of(playbook: Playbook, tables: Sequence[DecisionTable], located: Sequen
     policies: list[Policy] = []
     places: list[Located] = []
     own: dict[str, str] = {}
+    tables_of: dict[str, str] = {}
     for position, (table, place) in enumerate(zip(tables, located, strict=True)):
         compiled = compile_table(table, types)
         problems += (_placed(one, place, position) for one in compiled.problems)
         for row in compiled.rows:
             policies.append(row.policy)
             places.append(_row_at(row, place))
+            tables_of[row.policy.id] = table.table
             if table.hit_policy in ("first", "any"):
                 own[row.policy.id] = row.own
-    return TabledRows(tuple(policies), tuple(places), tuple(problems), own)
+    return TabledRows(tuple(policies), tuple(places), tuple(problems), own, tables_of)
 
 
 def types_of(playbook: Playbook) -> dict[str, str] | None:

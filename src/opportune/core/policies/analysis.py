@@ -108,18 +108,29 @@ def remarks(scene: Scene, steps: Steps | None = None) -> tuple[Remark, ...]:
     """Everything certain about the policies, in their order."""
     steps = steps or Steps(STEPS_OF_ALL_MAX)
     found: list[Remark] = []
+    walls = total_forbids(scene)
     for rule in scene.rules:
         strange = list(strangers(scene, "policies", rule.policy.id, "when", rule.policy.when, rule.node))
         found += strange
         never = None if strange else never_true(scene, rule)
         if never is not None:
             found.append(never)
-        elif not strange:
+        elif rule in walls:
+            message = "this forbids every offer to everybody, so nothing can ever be offered. Narrow the condition"
+            found.append(Remark("policies", rule.policy.id, ("when",), message))
+        elif not strange and not walls:  # beside a total forbid nothing else matters
             try:
                 found += (one for one in (_useless(scene, rule, steps),) if one is not None)
             except TooHard:
                 continue
     return tuple(found)
+
+
+def total_forbids(scene: Scene) -> tuple[Rule, ...]:
+    """The forbids that always hold back everything, and that nothing overrides."""
+    forced = any(one.policy.effect == "force" for one in scene.rules)
+    forbids = (one for one in scene.rules if one.policy.effect == "forbid" and (one.hard or not forced))
+    return tuple(one for one in forbids if impossible(scene.worlds, [passes(scene.worlds, one), *scene.background]))
 
 
 def strangers(scene: Scene, collection: str, document: str, field: str, text: str, node: Node) -> Iterator[Remark]:
@@ -149,6 +160,10 @@ def never_true(scene: Scene, rule: Rule) -> Remark | None:
         own = scene.own[policy.id]
         if not impossible(worlds, [goal(worlds, own, "true"), rule.valid, *scene.background]):
             return Remark("policies", policy.id, ("when",), _row_never_reached(scene, rule, own))
+    if impossible(worlds, [rule.valid]):
+        field = "valid_to" if policy.valid_to else "valid_from"
+        message = "this is never valid at the time that is looked at. Move the date, or remove the rule"
+        return Remark("policies", policy.id, (field,), message)
     needed = core(worlds, everything)
     guilty = [parts[place] for place in needed if place < len(parts)]
     line, column = place_of(policy.when, guilty[0]) if guilty else (1, 1)
@@ -163,7 +178,7 @@ def never_true(scene: Scene, rule: Rule) -> Remark | None:
 def _why_never(worlds: Worlds, guilty: Sequence[Node], valid: bool, around: bool) -> str:
     texts = [f"`{written(part)}`" for part in guilty]
     names = sorted(frozenset[str]().union(*(free_names(part) for part in guilty)))
-    declared = [f"`{name}` {why}" for name in names if (why := _declared(worlds, name))]
+    declared = [f"`{name}` {why}" for name in names if (why := declared_as(worlds, name, len(texts)))]
     if not texts:
         return "this is never valid while any of its candidates is"
     if len(texts) == 1:
@@ -182,9 +197,10 @@ def _why_never(worlds: Worlds, guilty: Sequence[Node], valid: bool, around: bool
     return message + ". Change the condition, or remove the rule"
 
 
-def _declared(worlds: Worlds, name: str) -> str:
+def declared_as(worlds: Worlds, name: str, parts: int) -> str:
+    """What a variable can be, in words, where that is why these parts are never true."""
     domain = worlds.domains.get(name)
-    return "" if domain is None else domain.why
+    return "" if domain is None or (parts > 1 and domain.values is None) else domain.why
 
 
 def _row_never_reached(scene: Scene, rule: Rule, own: Node) -> str:

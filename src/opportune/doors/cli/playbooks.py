@@ -34,12 +34,16 @@ def check(
     form: Annotated[
         Literal["text", "github"], typer.Option("--format", help="`github` prints workflow annotations.")
     ] = "text",
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="DATE", help="Also find what is over by then, such as 2026-12-31.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Load and compile the whole playbook; name every problem at its file, line and column."""
     if not playbook.is_dir():
         raise Refusal(f"`--playbook {playbook}` is no folder: `opportune init` makes one")
-    loaded, found = bench(ctx).examine(playbook)
+    loaded, found = bench(ctx).examine(playbook, None if at is None else _instant_ms(at))
     errors = [one for one in found if one.level == "error"]
     counts = {} if loaded is None else {
         "offers": len(loaded.offers), "channels": len(loaded.channels), "policies": len(loaded.policies),
@@ -59,15 +63,25 @@ def check(
         if not errors:
             listed = ", ".join(_counted(name, count) for name, count in counts.items())
             say(f"ok: {listed}")
-    if errors:
+    if errors or (strict and any(one.level == "warning" for one in found)):
         raise typer.Exit(FOUND_SOMETHING)
+
+
+def _instant_ms(text: str) -> int:
+    from opportune.core.signals import parse_time_ms
+
+    try:
+        return parse_time_ms(text if len(text) > 10 else f"{text}T00:00:00Z")
+    except (ValueError, OverflowError):
+        raise Refusal(f"`--at {text[:40]}` is no date: write one such as 2026-12-31") from None
 
 
 def _annotation(folder: Path, one: Trouble) -> str:
     """One line as GitHub's runners read it: a place in the repository, and the message escaped."""
     file = one.file if folder == HERE else (folder / one.file).as_posix()
     message = one.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{one.level} file={file},line={one.line},col={one.column}::{message}"
+    kind = "notice" if one.level == "note" else one.level
+    return f"::{kind} file={file},line={one.line},col={one.column}::{message}"
 
 
 def _counted(nouns: str, count: int) -> str:
