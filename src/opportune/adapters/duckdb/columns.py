@@ -117,9 +117,10 @@ def _selected(name: str, type_: str) -> str:
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
     """Lists as lists: DuckDB hands over arrays in arrays."""
-    if values.dtype == object and any(isinstance(value, np.ndarray) for value in values):
+    data = np.ma.getdata(values)  # the mark of a masked value is itself an array
+    if values.dtype == object and any(isinstance(value, np.ndarray) for value in data):
         made = np.empty(len(values), object)
-        made[:] = [value.tolist() if isinstance(value, np.ndarray) else None for value in np.ma.getdata(values)]
+        made[:] = [value.tolist() if isinstance(value, np.ndarray) else None for value in data]
         return np.ma.array(made, mask=np.ma.getmaskarray(values)) if np.ma.isMaskedArray(values) else made
     return values
 

@@ -127,7 +127,7 @@ class RowPolicies:
         self._rules = tuple(self._ready(policy) for policy in self.policies)
         self._kept: list[Plan] = []  # what is remembered below is found by identity
         self._folded: dict[int, tuple[tuple[Node, Group, Words], ...]] = {}
-        self._indexed: dict[int, tuple[NDArray[Any], Words]] = {}
+        self._indexed: dict[int, tuple[NDArray[Any], Words, Words]] = {}
 
     def plan(self, text: str) -> Plan:
         """A further condition, such as what an offer requires. Raises ExpressionError."""
@@ -309,15 +309,15 @@ class RowPolicies:
         if id(plan) not in self._indexed:
             ordered: NDArray[Any] = np.array(plan.keys, np.float64 if found.type == "double" else np.int64)
             single = [self._words(plan.table[key]) for key in plan.keys]
-            self._indexed[id(plan)] = ordered, np.stack([np.zeros(self.width, np.uint64), *single])
-        keys, rows = self._indexed[id(plan)]
+            rows = np.stack([np.zeros(self.width, np.uint64), *single])
+            self._indexed[id(plan)] = ordered, rows, np.bitwise_or.accumulate(rows, axis=0)
+        keys, rows, below = self._indexed[id(plan)]
         operator, values, known = plan.operator, found.values, self._words(plan.known)
         if operator in ("_==_", "_!=_"):
             place = np.searchsorted(keys, values)
             hit = np.zeros(len(values), np.bool_) if not len(keys) else keys[np.minimum(place, len(keys) - 1)] == values
             same = rows[np.where(hit, place + 1, 0)]
             return same if operator == "_==_" else known ^ same
-        below = np.bitwise_or.accumulate(rows, axis=0)
         side = "left" if operator in ("_<_", "_>=_") else "right"
         first = below[np.searchsorted(keys, values, side=side)]  # type: ignore[call-overload]
         true: Words = first if operator in ("_<_", "_<=_") else known ^ first
