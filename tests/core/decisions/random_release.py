@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from opportune.core.catalog import Channel, ContactLimit, Moment, Offer, Price, Prior, QuietHours, Treatment
+from opportune.core.catalog import Channel, ContactLimit, Limit, Moment, Offer, Price, Prior, QuietHours, Treatment
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Asked, Seen
 from opportune.core.features import FeatureSpec, FeatureView
@@ -35,6 +36,13 @@ LEVERS = ("25.0", "-40.0", "ratio * 30.0", "offer.price * 0.5", "1.0 / (ratio - 
 REQUIRES = (
     "true", "true", "seats > 10", "active", "ratio < 0.9 && plan != 'trial'", "offer.tier < 4 || spend > 100.0"
 )  # fmt: skip
+
+
+LIMITS = (
+    Limit(limit="volume", of="everyone", kinds=("plan", "seats"), at_most=100, per="1d"),
+    Limit(limit="money", of="everyone", channels=("email", "in_app"), amount=50.0, per="30d"),
+    Limit(limit="each", of="everyone", count="offer", at_most=10, per="7d"),
+)
 
 
 def brain(seed: int) -> Brain:
@@ -70,6 +78,7 @@ def playbook(rng: random.Random) -> Playbook:
             arbitration=Arbitration(method=rng.choice(["value", "value", "pcvl"])),
             confidence_min={"low": rng.choice([0.0, 0.5]), "medium": 0.7, "high": rng.choice([0.9, 1.0])},
             offer_attributes={"tier": "int", "family": "string"},
+            limits=LIMITS[: rng.randrange(4)],
         ),
         offers=tuple(_offer(rng, number) for number in range(rng.choice([1, 5, 24, 40]))),
         channels=tuple(_channel(rng, name) for name in CHANNELS),
@@ -91,7 +100,13 @@ def playbook(rng: random.Random) -> Playbook:
     )  # fmt: skip
 
 
-def seen(rng: random.Random, number: int, at_ms: int = AT_MS) -> Seen:
+def room(rng: random.Random, brain: Brain) -> dict[str, float]:
+    """What is left of some limits over everybody."""
+    names = [name for rule in brain.volumes for _, name, _ in rule.parts]
+    return {name: rng.choice([0.0, 0.0, 0.4, 3.0]) for name in names if rng.random() < 0.4}
+
+
+def seen(rng: random.Random, number: int, left: Mapping[str, float] | None = None) -> Seen:
     """A customer: features that are missing now and then, consents, contacts, an hour of the day."""
     features: dict[str, Any] = {
         "seats": rng.choice([0, 3, 7, 8, 15, 30, 60, 2**53 + 1, -(2**63)]),
@@ -110,10 +125,10 @@ def seen(rng: random.Random, number: int, at_ms: int = AT_MS) -> Seen:
         for _ in range(rng.choice([0, 0, 0, 1, 4]))
     )  # fmt: skip
     return Seen(
-        at_ms=at_ms, account=account, unit=account or f"c{number}", features=features, ages_ms={},
+        at_ms=AT_MS, account=account, unit=account or f"c{number}", features=features, ages_ms={},
         consents={f"{purpose}/{channel}": rng.choice(STATUSES) for purpose in PURPOSES for channel in CHANNELS},
         contacts=contacts, local_minute=rng.randrange(24 * 60),
-        local_day=rng.randrange(7),
+        local_day=rng.randrange(7), room=left or {},
     )  # fmt: skip
 
 
@@ -164,6 +179,7 @@ def _offer(rng: random.Random, number: int) -> Offer:
         purpose=rng.choice(PURPOSES),
         requires=rng.choice(REQUIRES),
         contact_cost=rng.choice([0.0, 0.5]),
+        spend=rng.choice([0.0, 0.5, 2.0]),
         valid_from="2030-01-01T00:00:00Z" if rng.random() < 0.1 else None,
         valid_to="2026-01-01T00:00:00Z" if rng.random() < 0.1 else None,
         attributes={"tier": number % 5} | ({"family": f"f{number % 3}"} if number == 0 or rng.random() < 0.8 else {}),

@@ -53,7 +53,8 @@ def compare(seed: int) -> Counter[str]:
     brain = random_release.brain(seed)
     moment = rng.choice(random_release.MOMENTS)
     channels = tuple(name for name in random_release.CHANNELS if rng.random() < 0.8 and seed % 20)
-    seen: list[Seen] = [random_release.seen(rng, number) for number in range(CUSTOMERS)]
+    room = random_release.room(rng, brain)
+    seen: list[Seen] = [random_release.seen(rng, number, room) for number in range(CUSTOMERS)]
     asked: list[Asked] = [random_release.asked(rng, number, moment, channels) for number in range(CUSTOMERS)]
     ids = [f"batch-{seed}/{number}" for number in range(CUSTOMERS)]
     rows = rows_of_seen(brain, moment, channels, ids, seen, [one.context for one in asked])
@@ -75,7 +76,7 @@ def test_a_batch_answers_as_the_kernel_does() -> None:
     expected = {
         "OFFERED", "EXPLORED", "FORCED", "NO_VALUE", "NO_CONSENT", "NOT_LAWFUL", "NOT_SUITABLE", "NOT_ELIGIBLE",
         "NO_PERMIT", "CONTACT_LIMIT", "QUIET_HOURS", "NOT_VALID_NOW", "NO_CANDIDATE", "HELD_OUT", "LOW_CONFIDENCE",
-        "REVIEW_REQUIRED",
+        "REVIEW_REQUIRED", "VOLUME_LIMIT", "BUDGET_SPENT",
     }  # fmt: skip
     assert expected - set(reasons) == set()
 
