@@ -147,7 +147,10 @@ class Records(Protocol):
 
     def outcomes(self, decision: str) -> list[StoredOutcome]: ...
 
-    def reviews(self, status: str, last: int) -> list[Review]: ...
+    def reviews(self, status: str, last: int) -> list[Review]:
+        """The newest first."""
+
+    def review(self, id_: str) -> Review | None: ...
 
     def position(self, reader: str) -> str | None:
         """How far a reader of an outside source has come."""

@@ -113,6 +113,9 @@ class MemoryRecords(Records):
         found = [review for review in list(self._kept.reviews.values()) if review.status == status]
         return sorted(found, key=lambda review: (review.opened_ms, review.id), reverse=True)[:last]
 
+    def review(self, id_: str) -> Review | None:
+        return self._kept.reviews.get(id_)
+
     def position(self, reader: str) -> str | None:
         return self._kept.positions.get(reader)
 

@@ -121,6 +121,10 @@ class SqliteRecords(Records):
     def reviews(self, status: str, last: int) -> list[Review]:
         return [rows.review(row) for row in self._readers.all(queries.REVIEWS, status, last)]
 
+    def review(self, id_: str) -> Review | None:
+        row = self._readers.one(queries.REVIEW_BY_ID, id_)
+        return None if row is None else rows.review(row)
+
     def position(self, reader: str) -> str | None:
         row = self._readers.one(queries.POSITION, reader)
         return None if row is None else str(row[0])

@@ -233,6 +233,8 @@ def _fact_words(state: State, change: Fact) -> str:
     if change.name == "account_known":
         return "with a known account" if change.value else "without an account"
     was = "it is not known" if old is None else f"it is {said(old)}"
+    if change.value is None:
+        return f"with `{change.name}` not known ({was})"
     if change.value == SOMETHING_ELSE:
         return f"with `{change.name}` something else ({was})"
     return f"with `{change.name}` at {said(change.value)} ({was})"

@@ -30,6 +30,7 @@ from opportune.doors.cli import (
     replaying,
     serving,
     showing,
+    supposing,
 )
 from opportune.doors.cli.options import bench
 from opportune.doors.cli.output import BAD_INPUT, Refusal, json_text, note, say
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "consent": consents.consent,
     "decide": deciding.decide,
     "explain": deciding.explain,
+    "what-if": supposing.what_if,
     "replay": replaying.replay,
     "train": learning.train,
     "models": learning.models,

@@ -78,6 +78,10 @@ def decide(
 def explain(
     ctx: typer.Context,
     decision: Annotated[str, typer.Argument(metavar="ID", help="The decision's id.")],
+    flips: Annotated[bool, typer.Option("--flips", help="What would have made each loser win.")] = False,
+    candidate: Annotated[
+        str | None, typer.Option("--candidate", metavar="OFFER@CHANNEL", help="Just this one, with --flips.")
+    ] = None,
     playbook: Playbook = HERE,
     in_region: InRegion = None,
     as_json: AsJson = False,
@@ -91,6 +95,12 @@ def explain(
         view = decision_view(region.records, region.ledger, region.pulse, region.releases.brain_of, decision)
         if view is None:
             raise Refusal(no_decision(region, decision))
+        if flips or candidate is not None:
+            from opportune.doors.cli.supposing import flip_table, flips_shown
+
+            found = flips_shown(region, decision, candidate, as_json)
+            emit(as_json, found, lambda: flip_table(found))
+            return
         emit(as_json, view, lambda: case_of(view))
 
 

@@ -12,7 +12,6 @@ from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidat
 from opportune.core.ledger import LedgerError
 from opportune.core.models import card_hash
 from opportune.core.signals import format_time
-from opportune.doors.http.instants import all_written
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.region import Region
 from opportune.ports import StoredDecision
@@ -56,7 +55,7 @@ class Decisions(Controller):
 
 
 class Govern(Controller):
-    """Releases, models and reviews."""
+    """Releases and models."""
 
     path = "/v1"
     tags = ("govern",)
@@ -107,11 +106,6 @@ class Govern(Controller):
             {"model": card.model, "hash": card_hash(card), "approved": card.approved, "training": card.training}
             for card in region.releases.live().cards
         ]
-
-    @get("/reviews", sync_to_thread=True, summary="Decisions that wait for a person")
-    def reviews(self, region: Here, status: Word = "open", last: Last = 50) -> list[dict[str, Any]]:
-        """Decisions that wait for a person."""
-        return all_written(region.records.reviews(status, last))
 
 
 class Ledger(Controller):

@@ -32,7 +32,9 @@ from opportune.doors.http.preferences.handlers import Preferences, Unsubscribe
 from opportune.doors.http.privacy import CustomersReadAndErased, DecisionShown, Privacy
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
 from opportune.doors.http.quarantine import QuarantineDoor
+from opportune.doors.http.reviews import Reviews
 from opportune.doors.http.vendors.door import VendorDoor
+from opportune.doors.http.whatif import WhatIfs
 from opportune.flows.govern import GovernError
 from opportune.flows.region import NotReady, Region
 from opportune.ports import StoreBroken, StoreFull
@@ -50,6 +52,8 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
         route_handlers=[
             Decisions,
             DecisionShown,
+            WhatIfs,
+            Reviews,
             Privacy,
             CustomersReadAndErased,
             AccountsRead,
@@ -135,7 +139,8 @@ def key_guard(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any],
             detail = "send an API key: `Authorization: Bearer <key>`; `opportune serve` prints where keys are kept"
             raise HttpProblem(401, "unknown_key", detail)
         method = connection.scope.get("method")
-        writes = method not in ("GET", "HEAD")
+        # A what-if is a question with a body: it writes nothing.
+        writes = method not in ("GET", "HEAD") and not path.endswith("/what-if")
         needed = "read" if not writes else "customers" if "/customers/" in path else "govern"
         if method == "DELETE" and "/customers/" in path:
             needed = "erase"

@@ -292,6 +292,7 @@ class RecordsContract(CustomerRecordsContract, RemovalContract):
         assert [(q.seq, q.id) for q in records.quarantined(9)] == [(2, "q-2"), (1, "q-1")]
         assert records.quarantined(1)[0].problems == a.quarantined(2).problems
         assert records.reviews("open", 9) == [a.review(2), a.review(1)]
+        assert (records.review(a.review(1).id), records.review("nothing")) == (a.review(1), None)
         assert records.run(lambda tx: tx.position("crm")) == "2"
         assert records.run(lambda tx: tx.position("erp")) is None
 
