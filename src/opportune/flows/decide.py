@@ -328,8 +328,11 @@ class Decide(msgspec.Struct, frozen=True):
                 return run(brain, asked, seen, id_, watch)
             except (ScoreFailed, NotScored) as error:
                 cause = error.__cause__ if isinstance(error, ScoreFailed) else error
-                fault = f"score:{cause.fault if isinstance(cause, NotScored) else 'failed'}"
-                _log.error("decision %s: no scores (%s): %s", id_, fault, type(cause or error).__name__)
+                if isinstance(cause, NotScored):  # its breaker tells of it, once
+                    fault = f"score:{cause.fault}"
+                else:
+                    fault = "score:failed"
+                    _log.error("decision %s: the model failed with %s", id_, type(cause or error).__name__)
             except Exception as error:
                 fault = "shortlist:failed"
                 if fault in probe.faults:
