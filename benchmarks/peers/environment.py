@@ -1,4 +1,4 @@
-"""The throw-away environment of the peers: made once in a cache folder from `requirements.txt` beside this file."""
+"""The throw-away environments of the peers: each made once in a cache folder from its list beside this file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+GLUE_REQUIREMENTS = Path(__file__).with_name("glue_requirements.txt")
 SECONDS_MAX = 900
 
 
@@ -14,11 +15,11 @@ class NoPeers(RuntimeError):
     """The peers cannot run here; says exactly why."""
 
 
-def python_of(folder: Path) -> Path:
-    """The interpreter of the environment in `folder`, installed when it is missing or of other requirements."""
-    environment = folder / "environment"
+def python_of(folder: Path, requirements: Path = REQUIREMENTS, name: str = "environment") -> Path:
+    """The interpreter of an environment in `folder`, installed when it is missing or of other requirements."""
+    environment = folder / name
     python, stamp = environment / "bin" / "python", environment / "installed.txt"
-    wanted = REQUIREMENTS.read_text()
+    wanted = requirements.read_text()
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +28,7 @@ def python_of(folder: Path) -> Path:
     _run([base, "-m", "venv", "--clear", str(environment)])
     _run(
         [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:",
-         "-r", str(REQUIREMENTS)]
+         "-r", str(requirements)]
     )  # fmt: skip
     stamp.write_text(wanted)
     return python
