@@ -19,7 +19,8 @@ import pytest
 from served import opportune
 
 from opportune.adapters.duckdb import DuckTables
-from opportune.core.decisions.explain import rules_fired, why_not, words
+from opportune.core.decisions.audiences import words
+from opportune.core.decisions.explain import rules_fired, why_not
 from opportune.core.decisions.records import DecisionRecord, decode_record
 from opportune.core.playbook import Source
 from opportune.core.signals import Draft, parse_time_ms

@@ -10,8 +10,9 @@ import msgspec
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.answers import fill
 from opportune.core.decisions.arbitration import scored_rows
+from opportune.core.decisions.audiences import Words, words
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.explain import WhyNot, Words, reason_of, why_not, words
+from opportune.core.decisions.explain import WhyNot, reason_of, why_not
 from opportune.core.decisions.flagged import Flagged, flagged
 from opportune.core.decisions.masks import count_of, first_of
 from opportune.core.decisions.records import STEPS, DecisionRecord, ScoredRow, decode_record

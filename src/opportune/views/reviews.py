@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
+from opportune.core.decisions.audiences import words
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.explain import WhyNot, reason_of, why_not, words
+from opportune.core.decisions.explain import WhyNot, reason_of, why_not
 from opportune.core.decisions.flips import Flip, Flips
 from opportune.core.decisions.records import DecisionRecord, decode_record
 from opportune.core.decisions.shortlist import shortlist

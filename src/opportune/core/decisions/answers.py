@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from opportune.core.catalog import SafeDefault
+from opportune.core.decisions.audiences import words
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.explain import RuleFired, rules_fired, words
+from opportune.core.decisions.explain import RuleFired, rules_fired
 from opportune.core.decisions.grants import Claims, Sign, payload_of, signed
 from opportune.core.decisions.records import DecisionRecord
 from opportune.core.signals import format_time
@@ -84,7 +85,8 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
     A decision with a key is signed at once and alone: whoever repeats the question gets the same bytes.
     """
     result = record.result
-    said = words(brain, record)
+    rules = rules_fired(brain, record)
+    said = words(brain, record, rules)
     shown: OfferShown | None = None
     grant: str | None = None
     expires_at: str | None = None
@@ -107,7 +109,7 @@ def answer_of(brain: Brain, record: DecisionRecord, sign: Sign | None = None, *,
         offer=shown,
         channel=result.channel,
         explanation={"customer": said.customer, "agent": said.agent, "auditor": said.auditor},
-        policies=rules_fired(brain, record)[:RULES_SHOWN_MAX],
+        policies=rules[:RULES_SHOWN_MAX],
         reasons=result.why,
         action_probability=result.action_probability,
         budget_ms=record.asked.budget_ms,

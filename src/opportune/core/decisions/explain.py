@@ -1,8 +1,8 @@
-"""Explanations: a decision in words for three audiences, and why each candidate did not win."""
+"""Explanations: the rules that mattered, and why each candidate did not win; in words see `audiences`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -12,10 +12,9 @@ from opportune.core.catalog import Candidate
 from opportune.core.contacts import limit_words
 from opportune.core.decisions.arbitration import scored_rows
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.flagged import flag_text, flagged
 from opportune.core.decisions.masks import by_offer, count_of, first_of, mask_of, skipped_mask, stage_masks, whole
 from opportune.core.decisions.records import DecisionRecord, ScoredRow
-from opportune.core.decisions.shortlist import REASON_OF_STAGE, REQUIRES
+from opportune.core.decisions.shortlist import REQUIRES
 from opportune.core.policies import Policy, explain, requirement_id
 
 GENERAL_REASONS: Mapping[str, str] = {
@@ -30,7 +29,11 @@ REQUIREMENTS_NAMED_MAX = 5
 
 
 class WhyNot(msgspec.Struct, frozen=True):
-    """One candidate's fate. `also` are further rules that held it back; `facts` what the rule looked at."""
+    """One candidate's fate. `also` are further rules that held it back; `facts` what the rule looked at.
+
+    `reasons` are the features that moved its own predicted effect most, in log-odds; `stage` is `chosen` for the
+    winner and `slate` for what was offered beside it.
+    """
 
     candidate: str
     offer: str
@@ -44,14 +47,7 @@ class WhyNot(msgspec.Struct, frozen=True):
     value: float | None
     probability: float | None
     won: bool
-
-
-class Words(msgspec.Struct, frozen=True):
-    """The explanation: safe to show the customer, for an agent, and complete for an auditor."""
-
-    customer: str
-    agent: str
-    auditor: str
+    reasons: tuple[tuple[str, float], ...] = ()
 
 
 class RuleFired(msgspec.Struct, frozen=True):
@@ -68,11 +64,12 @@ def why_not(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
     """Every candidate of the release: the winner (stage `chosen`) and the complete why-not of the rest."""
     stages = stage_masks(brain, record)
     scored = {one.candidate: one for one in scored_rows(brain, record.result.scored)}
-    won = _winner(record)
-    return tuple(
+    won = winner_of(record)
+    fates = (
         _fate(brain, record, candidate, stages, scored.get(candidate.id), candidate.id == won)
         for candidate in brain.candidates
     )
+    return tuple(_with_reasons(brain, record, fates))
 
 
 def rules_fired(brain: Brain, record: DecisionRecord) -> tuple[RuleFired, ...]:
@@ -116,12 +113,6 @@ def policy_of(brain: Brain, rule: str, candidate: Candidate) -> Policy | None:
         id=requirement_id(offer.offer), effect="forbid", class_="commercial", when=f"!({offer.requires})",
         reason=offer.requires_reason, owner=offer.owner,
     )  # fmt: skip
-
-
-def words(brain: Brain, record: DecisionRecord) -> Words:
-    """One paragraph per audience. The customer's names no score, no other offer and no internal rule."""
-    rules = rules_fired(brain, record)
-    return Words(_customer(brain, record), _agent(brain, record, rules), _auditor(brain, record, rules))
 
 
 def reason_of(
@@ -190,14 +181,38 @@ def _fate(
     )
 
 
+def _with_reasons(brain: Brain, record: DecisionRecord, fates: Iterable[WhyNot]) -> Iterator[WhyNot]:
+    """The fates, those that were scored with what moved their score; priors have nothing that moved them."""
+    model, result = brain.model, record.result
+    if model is None or result.model is None or not result.scored.values:
+        yield from fates
+        return
+    try:
+        scores = model.score([record.seen.features.get(name) for name in brain.views.names])
+        parts = [model.explain(scores, place) if known else () for place, known in enumerate(scores.covered)]
+    except Exception:  # noqa: BLE001 - a model that fails now explains nothing, and what was decided stands
+        yield from fates
+        return
+    for fate, place in zip(fates, brain.offer_of, strict=True):
+        yield fate if fate.value is None else msgspec.structs.replace(fate, reasons=tuple(parts[place]))
+
+
 def _arbitrated(record: DecisionRecord, scored: ScoredRow, won: bool) -> tuple[str, str, str]:
+    result = record.result
     if won:
         return "chosen", "chosen", _chosen_reason(record)
-    if scored.probability <= 0.0:
+    for place, pick in enumerate(result.slate, 2):
+        if f"{pick.offer}@{pick.channel}" == scored.candidate:
+            return "slate", "chosen", f"offered as well, in place {place}: worth {pick.value:.2f}"
+    if result.forced:
+        return "arbitration", "forced", f"worth {scored.value:.2f}, but {', '.join(result.forced)} forces another"
+    best = max(result.scored.values)
+    if scored.value <= 0.0 and scored.probability <= 0.0:
         return "arbitration", "value", f"worth {scored.value:.2f}: not more than offering nothing"
-    best = max(record.result.scored.values)
     if scored.value >= best:
-        return "arbitration", "draw", "was the best, but the draw tried another to keep learning"
+        drawn = scored.probability < 1.0 and result.action_probability < 1.0
+        why = "was the best, but the draw tried another to keep learning" if drawn else "worth as much as the best"
+        return "arbitration", "draw", why
     gap = best - scored.value
     return "arbitration", "value", f"worth {scored.value:.2f}: {gap:.2f} less than the best"
 
@@ -210,69 +225,17 @@ def _chosen_reason(record: DecisionRecord) -> str:
         return "chosen, waiting for a person to look"
     if result.reason == "EXPLORED":
         return f"tried to learn, with probability {result.action_probability:.3f}"
+    if result.forced:
+        return f"forced by {', '.join(result.forced)}; worth {result.value:.2f}"
     return f"the highest value of what is allowed: {result.value:.2f}"
 
 
-def _winner(record: DecisionRecord) -> str | None:
+def winner_of(record: DecisionRecord) -> str | None:
+    """The candidate that won, also where it was not shown; None when nothing did."""
     result = record.result
     if result.offer is not None and result.channel is not None:
         return f"{result.offer}@{result.channel}"
     return result.would
-
-
-def _customer(brain: Brain, record: DecisionRecord) -> str:
-    result = record.result
-    if result.disposition != "offered" or result.offer is None:
-        return "There is nothing we would like to suggest right now."
-    candidate = brain.by_id[f"{result.offer}@{result.channel}"]
-    facts = [_fact(name, record.seen.features.get(name)) for name, part in result.why if part > 0][:2]
-    because = f" because {' and '.join(facts)}" if facts else ""
-    return f"We suggest {candidate.offer.title}{because}. You can say no, and we will not ask again soon."
-
-
-def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -> str:
-    result = record.result
-    if result.disposition in ("fallback", "shed"):
-        return f"Offer nothing now: the system answered with its safe default ({result.reason})."
-    if result.offer is None and result.would is None:
-        main = [rule for rule in rules if REASON_OF_STAGE[rule.stage] == result.reason]
-        why = f" Mainly: {max(main, key=lambda rule: rule.held_back).reason}." if main else ""
-        return f"Offer nothing now ({result.reason}).{why}"
-    title = brain.by_id[_winner(record) or ""].offer.title
-    if result.disposition == "held_out":
-        return "Offer nothing now: this customer is in the control group that shows what offers are worth."
-    head = f"Offer {title}" if result.disposition == "offered" else f"Ask for a review before offering {title}"
-    facts = [_fact(name, record.seen.features.get(name)) for name, part in result.why if part > 0]
-    because = f" What speaks for it: {', '.join(facts)}." if facts else ""
-    sure = "" if result.confidence is None else f" Confidence {result.confidence:.0%}."
-    return f"{head}.{because}{sure}"
-
-
-def _auditor(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -> str:
-    result = record.result
-    asked = brain.mask_of(record.asked.channels).bit_count()
-    parts = [
-        f"Decision {record.id} under release {record.release} at moment {record.asked.moment}: "
-        f"{result.disposition} ({result.reason}).",
-        f"{asked} candidates were asked for, {len(result.scored.values)} were allowed and scored.",
-    ]
-    if rules:
-        held = "; ".join(f"{rule.id} v{rule.version} held back {rule.held_back}: {rule.reason}" for rule in rules)
-        parts.append(f"Rules: {held}.")
-    if (won := _winner(record)) is not None:
-        parts.append(
-            f"Chosen {won} of value {result.value:.2f} {brain.app.currency} with action probability "
-            f"{result.action_probability:.4f}; model {result.model or 'none (owner’s prior)'}."
-        )
-    if result.skipped:
-        parts.append(f"Skipped and reported: {', '.join(policy for policy, _, _ in result.skipped)}.")
-    if result.degraded:
-        parts.append(f"Degraded: {', '.join(result.degraded)}.")
-    if record.seen.flags:
-        parts.append(f"Data quality: {'; '.join(flag_text(one) for one in flagged(brain, record))}.")
-    if record.seen.missing:
-        parts.append(f"Missing: {', '.join(record.seen.missing)}.")
-    return " ".join(parts)
 
 
 def _values(record: DecisionRecord, candidate: Candidate) -> dict[str, Any]:
@@ -299,12 +262,3 @@ def _values(record: DecisionRecord, candidate: Candidate) -> dict[str, Any]:
         }
     )
     return values
-
-
-def _fact(name: str, value: object) -> str:
-    words_ = name.replace("_", " ")
-    if value is None:
-        return f"{words_} is not known"
-    if isinstance(value, bool):
-        return words_ if value else f"not {words_}"
-    return f"{words_} is {value:.4g}" if isinstance(value, float) else f"{words_} is {value}"

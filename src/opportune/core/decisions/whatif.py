@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import msgspec
 
 from opportune.core.customers import consent_key
+from opportune.core.decisions.audiences import words
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.changes import CONTEXT, At, Change, Consent, Fact, State, applied, said, words_of
 from opportune.core.decisions.differences import answer_text
-from opportune.core.decisions.explain import WhyNot, why_not, words
+from opportune.core.decisions.explain import WhyNot, why_not
 from opportune.core.decisions.kernel import Probe, ScoreFailed, run
 from opportune.core.decisions.questions import QuestionError
 from opportune.core.decisions.records import Asked, DecisionRecord, Result, Seen

@@ -24,6 +24,7 @@ DISPOSITION_MEANS = {
 REASON_WORDS = {
     "OFFERED": "highest value allowed",
     "EXPLORED": "tried to learn",
+    "FORCED": "forced by a policy",
     "NO_VALUE": "nothing worth offering",
     "NO_CONSENT": "no consent",
     "NOT_LAWFUL": "not lawful",
@@ -33,6 +34,8 @@ REASON_WORDS = {
     "CONTACT_LIMIT": "contacted often enough",
     "QUIET_HOURS": "quiet hours",
     "NOT_VALID_NOW": "not valid now",
+    "VOLUME_LIMIT": "given out for everybody",
+    "BUDGET_SPENT": "budget spent",
     "NO_CANDIDATE": "no candidate for the channels",
     "HELD_OUT": "control group",
     "LOW_CONFIDENCE": "confidence too low",
@@ -51,13 +54,16 @@ STAGE_WORDS = {
     "eligibility": "Eligibility",
     "no_permit": "No permit",
     "quiet_hours": "Quiet hours",
+    "volume_limit": "Volume limit",
+    "budget": "Budget",
     "arbitration": "Arbitration",
+    "slate": "Slate",
     "chosen": "Chosen",
 }
-RULES_SAID_BY_THEIR_STAGE = ("chosen", "value", "draw", "not_scored", "asked_channels", "no_permit", "validity")
+RULES_SAID_BY_THEIR_STAGE = ("chosen", "forced", "value", "draw", "not_scored", "asked_channels", "no_permit", "validity")
 STAGE_ORDER = (
-    "chosen", "arbitration", "legal", "consent", "suitability", "contact_limit", "eligibility", "no_permit",
-    "quiet_hours", "validity", "channel",
+    "chosen", "slate", "arbitration", "legal", "consent", "suitability", "contact_limit", "eligibility", "no_permit",
+    "quiet_hours", "volume_limit", "budget", "validity", "channel",
 )  # fmt: skip
 """How near a candidate came: the winner first, last those of channels that nobody asked for."""
 
