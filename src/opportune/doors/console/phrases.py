@@ -60,7 +60,9 @@ STAGE_WORDS = {
     "slate": "Slate",
     "chosen": "Chosen",
 }
-RULES_SAID_BY_THEIR_STAGE = ("chosen", "forced", "value", "draw", "not_scored", "asked_channels", "no_permit", "validity")
+RULES_SAID_BY_THEIR_STAGE = (
+    "chosen", "forced", "value", "draw", "not_scored", "asked_channels", "no_permit", "validity",
+)  # fmt: skip
 STAGE_ORDER = (
     "chosen", "slate", "arbitration", "legal", "consent", "suitability", "contact_limit", "eligibility", "no_permit",
     "quiet_hours", "volume_limit", "budget", "validity", "channel",
