@@ -19,6 +19,7 @@ from opportune.core.playbook import Playbook
 from opportune.core.signals import Draft, parse_time_ms
 from opportune.flows.region import Region
 from opportune.testing.clock import FrozenClock
+from opportune.views.limits import Used, limits_now
 
 TTL_MS = 15 * MINUTE_MS
 PEOPLE = ("ada", "bob", "cy", "dan", "eve")
@@ -214,6 +215,23 @@ def test_it_is_all_there_after_a_restart(tmp_path: Path) -> None:
         assert answers(region, "ada", "bob") == ["OFFERED", "OFFERED"]
     with region_of(tmp_path, kind="sqlite") as region:
         assert (used(region), answers(region, "cy")) == (2, ["VOLUME_LIMIT"])
+
+
+def test_what_is_used_and_left_can_be_seen(tmp_path: Path) -> None:
+    each = Limit(limit="each", at_most=7, per="1d", of="everyone", count="offer", owner="ops")
+    own = Limit(limit="own", at_most=4, per="1d", kinds=("addon",), channels=("in_app",))
+    with region_of(tmp_path, shared(BUDGET, each, own)) as region:
+        consenting(region, *PEOPLE)
+        first, _ = [region.decide.run(question(who)) for who in PEOPLE[:2]]
+        region.act.run([OutcomePost("delivered", decision=first.decision_id)])
+        found = limits_now(region.records, region.releases.live().brain, region.clock.now_ms())
+        assert [(one.limit, one.group, one.offer, one.at_most, one.used) for one in found] == [
+            ("limits.own", "in_app · addon", None, 4, None),
+            ("limits.money", "everything", None, 2.5, Used(1.0, 1.0, 0.5)),
+            ("limits.each", "everything", "seats", 7, Used(1, 1, 5)),
+            ("limits.each", "everything", "addon", 7, Used(0, 0, 7)),
+        ]  # fmt: skip
+        assert [(one.currency, one.owner) for one in found[1:3]] == [("EUR", ""), (None, "ops")]
 
 
 # The way out

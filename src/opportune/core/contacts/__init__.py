@@ -10,6 +10,7 @@ from opportune.core.contacts.limits import (
     counting,
     keep_ms_of,
     over_limits,
+    rule_id,
 )
 from opportune.core.contacts.quiet import (
     QuietRule,
@@ -21,6 +22,7 @@ from opportune.core.contacts.quiet import (
 )
 from opportune.core.contacts.tallies import Tally, hold_end_ms, holding, settled, used_at
 from opportune.core.contacts.volumes import (
+    MONEY_UNITS,
     TallyOf,
     VolumeRule,
     compile_volumes,
@@ -33,6 +35,7 @@ from opportune.core.contacts.words import limit_words, period_words
 
 __all__ = [
     "CONTACTS_KEPT",
+    "MONEY_UNITS",
     "LimitRule",
     "QuietRule",
     "SeenContact",
@@ -59,6 +62,7 @@ __all__ = [
     "quiet_from_ms",
     "room_after",
     "room_of",
+    "rule_id",
     "settled",
     "spend_of",
     "used_at",

@@ -22,6 +22,7 @@ from opportune.doors.cli import (
     ingesting,
     keys,
     learning,
+    limits,
     offline_features,
     playbooks,
     privacy,
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Command] = {
     "erase": privacy.erase,
     "export": privacy.export,
     "retain": privacy.retain,
+    "limits": limits.limits,
     "doctor": doctor.doctor,
 }
 """In the order of a working day."""

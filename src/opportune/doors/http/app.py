@@ -28,6 +28,7 @@ from opportune.doors.http.grants import Grants
 from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.identities import Identities
 from opportune.doors.http.keys import Keyring, key_of
+from opportune.doors.http.limits import Limits
 from opportune.doors.http.preferences.handlers import Preferences, Unsubscribe
 from opportune.doors.http.privacy import CustomersReadAndErased, DecisionShown, Privacy
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
@@ -61,6 +62,7 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             Consents,
             Features,
             Lineages,
+            Limits,
             Identities,
             gpc_support,
             Preferences,

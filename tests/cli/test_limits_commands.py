@@ -1,4 +1,4 @@
-"""`doctor` says when the machine's clock was set and is not followed, and how to accept it."""
+"""`limits`, and what `doctor` says when the machine's clock was set and is not followed."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def test_a_clock_that_was_set_is_told_until_it_is_accepted(company: Path, tmp_pa
     assert "--accept-time" in clock["fix"]
     assert call("doctor", "--playbook", playbook, "--accept-time").code == 0
     assert not file.exists()
+
+
+def test_limits_are_listed_with_what_is_left(company: Path) -> None:
+    said = call("limits", "--playbook", company, "--json")
+    found = {one["limit"]: one for one in said.json["limits"]}
+    assert found["email.weekly"]["at_most"] == 1
+    assert found["email.account_weekly"]["of"] == "account"
+    shown = call("limits", "--playbook", company).out
+    assert "7 days" in shown
+    assert "in_app.same_offer" in shown
