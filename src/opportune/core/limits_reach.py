@@ -68,7 +68,7 @@ def _of_channels(channels: Sequence[Channel]) -> Iterator[Cap]:
     for channel in channels:
         own = frozenset((channel.channel,))
         for limit in channel.limits:
-            where = None if limit.count == "all" else own
+            where = own if limit.count == "channel" else None
             yield Cap(
                 "channels", channel.channel, ("limits", limit.limit), f"{channel.channel}/{limit.limit}",
                 limit.at_most, parse_duration_ms(limit.per), limit.of, where, nothing, nothing, limit.count == "offer",
