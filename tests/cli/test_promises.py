@@ -16,6 +16,8 @@ from .called import call, change
 pytestmark = pytest.mark.slow
 """Left out of `make test-fast`."""
 
+GOLDEN = Path(__file__).parents[1] / "golden"
+
 
 @pytest.fixture(scope="module")
 def own(company: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -94,3 +96,12 @@ def test_a_scenario_that_asks_for_a_model_runs_with_a_card_and_is_not_counted_wi
     refused = call("test", "--playbook", playbook, "--card", file)
     assert refused.code == 2
     assert "not a scorecard" in refused.err
+
+
+@pytest.mark.parametrize("name", ["mobile", "weighted"])
+def test_the_golden_playbooks_hold_on_the_command_line(name: str) -> None:
+    folder = GOLDEN / name
+    card = folder / "card.json"
+    said = call("test", "--playbook", folder, "--json", *(("--card", card) if card.exists() else ()))
+    assert (said.code, said.json["failures"], said.json["not_run"]) == (0, [], [])
+    assert said.json["counts"]["scenario"] == len(load(folder).playbook.scenarios)

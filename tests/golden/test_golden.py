@@ -17,7 +17,7 @@ from opportune.core.playbook import Scenario
 from opportune.core.releases import Release, compile_release, encode_manifest
 
 HERE = Path(__file__).parent
-FOLDERS = {"saas": HERE.parents[1] / "samples/saas", "mobile": HERE / "mobile"}
+FOLDERS = {"saas": HERE.parents[1] / "samples/saas", "mobile": HERE / "mobile", "weighted": HERE / "weighted"}
 LEAST_IN_ALL = 150
 
 
