@@ -6,7 +6,16 @@ import logging
 
 import pytest
 
-from opportune.flows.breakers import IN_A_ROW, OF_WINDOW, PAUSE_US, PAUSE_US_MAX, WINDOW, Breaker, Breakers
+from opportune.flows.breakers import (
+    BURST_US,
+    IN_A_ROW,
+    OF_WINDOW,
+    PAUSE_US,
+    PAUSE_US_MAX,
+    WINDOW,
+    Breaker,
+    Breakers,
+)
 
 
 class Ticks:
@@ -133,3 +142,15 @@ def test_what_was_missing_is_counted() -> None:
     breakers.missed(("score.late", "warehouse.open"))
     breakers.missed(("score.late",))
     assert breakers.missing() == {"score.late": 2, "warehouse.open": 1}
+
+
+def test_failures_of_one_moment_are_one_failure_of_the_store() -> None:
+    ticks = Ticks()
+    store = Breakers(ticks).of_the_store()
+    for _ in range(IN_A_ROW - 1):
+        for _ in range(100):
+            store.failed()
+        ticks.us += BURST_US
+    assert store.phase == "closed"
+    store.failed()
+    assert store.phase == "open"

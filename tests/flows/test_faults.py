@@ -21,7 +21,7 @@ from opportune.core.features import FeatureSpec, FeatureView, ReaderSpec
 from opportune.core.models.model import Model
 from opportune.core.playbook import Playbook
 from opportune.flows import guarded, outside
-from opportune.flows.breakers import IN_A_ROW, PAUSE_US, PAUSE_US_MAX, Breakers
+from opportune.flows.breakers import BURST_US, IN_A_ROW, PAUSE_US, PAUSE_US_MAX, Breakers
 from opportune.flows.decide import Decide
 from opportune.flows.guarded import Scoring, with_model
 from opportune.flows.outside import OutsideReads
@@ -68,7 +68,7 @@ class World:
         self.decide: Decide = msgspec.structs.replace(
             region.decide, records=FaultyRecords.over(self.store, region.records), brain=lambda: faulty,
             outside=OutsideReads(lambda _: reader, self.breakers, clock.tick_us),
-            scoring=Scoring(self.breakers, clock.tick_us), breakers=self.breakers, store=self.breakers.of("record"),
+            scoring=Scoring(self.breakers, clock.tick_us), breakers=self.breakers, store=self.breakers.of_the_store(),
         )  # fmt: skip
 
     def answer(self, customer: str = "ada", **more: Any) -> tuple[Answer, float]:
@@ -191,6 +191,7 @@ def test_a_source_that_keeps_failing_is_not_asked_until_it_answers_again(
     for _ in range(IN_A_ROW):
         answer, _ = world.answer()
         assert answer.degraded == (f"{name}.{SAID[mode]}",)
+        world.clock.passes(BURST_US)
     calls = switch.calls
     for _ in range(10):
         answer, took_us = world.answer()
@@ -219,6 +220,7 @@ def test_all_of_them_gone_nobody_waits_for_anything(world: World) -> None:
     for _ in range(2 * IN_A_ROW + 1):  # the store is not blamed while the others take the time
         _, took_us = world.answer()
         assert took_us <= BUDGET_US + LATE_US
+        world.clock.passes(BURST_US)
     calls = [switch.calls for switch in (world.reader, world.model, world.store)]
     for _ in range(5):
         answer, took_us = world.answer()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from opportune.core.catalog import PriorityClass
-from opportune.doors.http.turns import TURN_US, Turns
+from opportune.doors.http.turns import SHED_US, TURN_US, Turns
 from opportune.flows.admission import Gate
 from opportune.flows.asking import Asking
 
@@ -132,5 +132,25 @@ def test_whoever_has_the_safe_default_already_is_told_and_not_recorded() -> None
         while not deciding.told:
             await asyncio.sleep(0.001)
         assert (deciding.told, deciding.shed_) == (["second decision.late"], [])
+
+    on_a_loop(story)
+
+
+def test_what_lay_unread_while_the_loop_was_busy_counts_against_its_budget() -> None:
+    async def story() -> None:
+        deciding = Deciding(places=8)
+        first = deciding.ask("first")
+        assert first.start_us == 1_000_000
+        deciding.now_us += 30_000  # something else keeps the loop busy
+        await turn()
+        deciding.now_us += 100
+        late = deciding.now_us
+        second = deciding.ask("second")
+        assert second.start_us == late - (30_000 + COST_US - TURN_US - SHED_US)
+        await turn()
+        deciding.now_us += 60_000  # nothing happens for a while
+        later = deciding.now_us
+        assert deciding.ask("third").start_us == later
+        assert deciding.begun == ["first", "second", "third"]
 
     on_a_loop(story)

@@ -21,6 +21,9 @@ PAUSE_US: Final = 1_000_000
 PAUSE_US_MAX: Final = 4_000_000
 """How long it stays open the first time, and at most: each call that tries in vain doubles it."""
 
+BURST_US: Final = 100_000
+"""What the store's units have in common: all of one sync are late together."""
+
 _ROW_BITS: Final = (1 << IN_A_ROW) - 1
 _WINDOW_BITS: Final = (1 << WINDOW) - 1
 
@@ -67,10 +70,15 @@ def after(state: State, failed: bool, now_us: int) -> State:
 
 
 class Breaker:
-    """The breaker of one source; threads may share it. A call that goes ends in `succeeded` or `failed`."""
+    """The breaker of one source; threads may share it. A call that goes ends in `succeeded` or `failed`.
 
-    def __init__(self, source: str, tick_us: Callable[[], int]) -> None:
+    Failures within `burst_us` of one that counted are the same one: a disk that stalls once is late for everybody.
+    """
+
+    def __init__(self, source: str, tick_us: Callable[[], int], burst_us: int = 0) -> None:
         self.source = source
+        self._burst_us = burst_us
+        self._failed_us = -burst_us
         self.opened = 0
         """How often it opened."""
         self._tick_us = tick_us
@@ -103,8 +111,12 @@ class Breaker:
 
     def _ended(self, *, failed: bool) -> None:
         with self._lock:
-            before = self._state
-            self._state = now = after(before, failed, self._tick_us())
+            before, now_us = self._state, self._tick_us()
+            if failed and before.phase == "closed":
+                if now_us - self._failed_us < self._burst_us:
+                    return
+                self._failed_us = now_us
+            self._state = now = after(before, failed, now_us)
             if now.phase == before.phase:
                 return
             self.opened += now.phase == "open"
@@ -123,12 +135,15 @@ class Breakers:
         self._breakers: dict[str, Breaker] = {}
         self._missing: dict[str, int] = {}
 
-    def of(self, source: str) -> Breaker:
+    def of(self, source: str, burst_us: int = 0) -> Breaker:
         found = self._breakers.get(source)
         if found is None:
             with self._lock:
-                found = self._breakers.setdefault(source, Breaker(source, self._tick_us))
+                found = self._breakers.setdefault(source, Breaker(source, self._tick_us, burst_us))
         return found
+
+    def of_the_store(self) -> Breaker:
+        return self.of("record", BURST_US)
 
     def every(self) -> list[Breaker]:
         """By name of the source."""

@@ -146,7 +146,7 @@ class Region:
         self.scoring = Scoring(self.breakers, clock.tick_us)
         self.decide = Decide(
             records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of, self.outside,
-            self.scoring, self.breakers, SameKeys(), self.breakers.of("record"),
+            self.scoring, self.breakers, SameKeys(), self.breakers.of_the_store(),
         )  # fmt: skip
         self.send = Send(
             records, vault, clock, self.releases.live, self.releases.brain_of, self.act, self.outgoing, couriers or {}

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast, get_args
 
 import msgspec
 
+from opportune.core.decisions.brain import Brain
 from opportune.core.models import Reasons, Scores
 from opportune.core.models.model import Model
 from opportune.ports import FeatureReader, Records, StoreBroken, Transaction
@@ -92,6 +93,22 @@ class FaultyModel(Model):
 
     def explain(self, scores: Scores, offer_index: int) -> Reasons:
         return self._model.explain(scores, offer_index)
+
+
+class OwnersModel(Model):
+    """A model that says what the owners believe, of every offer of a brain; it has nothing to explain."""
+
+    def __init__(self, brain: Brain) -> None:
+        accept = [prior.p_accept for prior in brain.priors]
+        uplift = [prior.uplift for prior in brain.priors]
+        base = [one - other for one, other in zip(accept, uplift, strict=True)]
+        self._scores = Scores(accept, base, uplift, [0.01] * len(accept), (True,) * len(accept), [])
+
+    def score(self, values: Sequence[object]) -> Scores:
+        return self._scores
+
+    def explain(self, scores: Scores, offer_index: int) -> Reasons:
+        return ()
 
 
 class FaultyRecords:

@@ -37,40 +37,54 @@ class Turns:
         self._until_us = 0
         """In this turn, questions that come are decided at once until then; 0 when no turn has begun."""
         self._coming = False
+        self._called_us = self._turned_us = 0
+        self._lags_us = (0, 0)
         self._looking: asyncio.TimerHandle | None = None
 
     def ask(self, decide: Decide, asking: Asking, done: Done) -> None:
         """Decides, now or as soon as it is this question's turn, or sheds; `done` gets the answer."""
         now_us = asking.start_us
+        asking.start_us -= self._unread_us(now_us)
         if self._until_us == 0:
             self._until_us = now_us + TURN_US
-            self._come()
+            self._come(now_us)
         if not self._room and now_us < self._until_us and self._gate.enter(asking.priority):
             decide.begin(asking, done)
             return
-        self._room.arrive((decide, asking, done), asking.priority, now_us, asking.budget_ms * 1000)
+        self._room.arrive((decide, asking, done), asking.priority, asking.start_us, asking.budget_ms * 1000)
         self._look_later()
 
     def woken(self) -> None:
         """Somebody may have left the gate."""
         if self._room:
-            self._come()
+            self._come(self._tick_us())
 
     @property
     def waiting(self) -> int:
         return self._room.waiting
 
-    def _come(self) -> None:
+    def _come(self, now_us: int) -> None:
         if not self._coming:
             self._coming = True
+            self._called_us = now_us
             self._loop.call_soon(self._turn)
 
+    def _unread_us(self, now_us: int) -> int:
+        """How long a question that is read now may have lain unread: as long as the loop was busy, in the turn in
+        which it came or the one in which it was read."""
+        lag_us = max(self._lags_us)
+        return lag_us if 0 < now_us - self._turned_us <= lag_us else 0
+
     def _turn(self) -> None:
+        now_us = self._tick_us()
+        if self._coming:
+            # A turn's own share is no lag: questions are read between two of them.
+            self._lags_us = max(0, now_us - self._called_us - TURN_US - SHED_US), self._lags_us[0]
+            self._turned_us = now_us
         self._coming = False
         self._until_us = 0
         if not self._room:
             return
-        now_us = self._tick_us()
         until_us = now_us + TURN_US
         while now_us < until_us and (found := self._room.admitted(now_us)) is not None:
             decide, asking, done = found
@@ -91,7 +105,7 @@ class Turns:
         if more:
             # What comes before the next turn waits for it.
             self._until_us = now_us
-            self._come()
+            self._come(now_us)
         self._look_later()
 
     def _look_later(self) -> None:
