@@ -6,9 +6,10 @@ every value that features, context and time can have. Nothing is said that is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
+from opportune.core.bitsets import mask_of_places
 from opportune.core.catalog import Candidate, Offer, candidates_of
 from opportune.core.expressions.nodes import Node, free_names
 from opportune.core.expressions.written import written
@@ -52,7 +53,9 @@ from opportune.core.signals import parse_time_ms
 from opportune.core.value_domains import domains_of, names_known
 from opportune.core.wording import listed
 
+K = TypeVar("K", bound=Hashable)
 STEPS_EACH_MAX = 10_000
+WINDOWS_MAX = 40
 TOLD_MAX = 50
 """Of offers and treatments; a playbook in which nothing works needs no thousand lines."""
 
@@ -66,6 +69,7 @@ class Stage(NamedTuple):
     scene: Scene
     requires: Mapping[str, Node]
     steps: Steps
+    of_offer: Mapping[str, Sequence[Candidate]]
 
 
 def unreachable(
@@ -97,9 +101,10 @@ def stage_of(
     types = {variable.name: variable.type for variable in variables}
     moments = playbook.app.moments
     size, open_ = len(candidates), 0
+    in_channel = grouped(candidates, lambda one: one.channel.channel)
     for number, moment in enumerate(moments):
-        for one in candidates:
-            open_ |= (one.channel.channel in moment.channels) << number * size + one.index
+        for name in moment.channels:
+            open_ |= in_channel.get(name, 0) << number * size
     places = Places(table, tuple(moment.moment for moment in moments), open_)
     nodes = [condition_of(policy.when, types) for policy in playbook.policies]
     requires = {text: condition_of(text, types) for text in dict.fromkeys(one.requires for one in playbook.offers)}
@@ -116,7 +121,10 @@ def stage_of(
         known=names_known(playbook, candidates, domains),
         own=owned,
     )
-    return Stage(playbook, candidates, places, scene, requires, Steps(STEPS_OF_ALL_MAX))
+    of_offer: dict[str, list[Candidate]] = {}
+    for one in candidates:
+        of_offer.setdefault(one.offer.offer, []).append(one)
+    return Stage(playbook, candidates, places, scene, requires, Steps(STEPS_OF_ALL_MAX), of_offer)
 
 
 def _background(
@@ -124,21 +132,33 @@ def _background(
     windows: Mapping[str, tuple[int | None, int | None]],
 ) -> Iterator[Goal]:  # fmt: skip
     """What holds in every decision: an offer is shown while it is valid, and only some moments come with a context."""
-    masks: dict[tuple[int | None, int | None], int] = {}
-    for one in candidates:
-        window = windows[one.offer.offer]
-        masks[window] = masks.get(window, 0) | 1 << one.index
-    for (first, last), mask in masks.items():
-        if first is not None or last is not None:
-            inside = worlds.within("now", first, last)
+    over, timed = 0, list[Goal]()
+    for (first, last), mask in grouped(candidates, lambda one: windows[one.offer.offer]).items():
+        if first is None and last is None:
+            continue
+        inside = worlds.within("now", first, last)
+        if not inside.true:
+            over |= mask
+        else:
             rest = places.open & ~places.of(mask)
-            yield Either((Within(PLACE, rest), Within(inside.axis, inside.true)))
+            timed.append(Either((Within(PLACE, rest), Within(inside.axis, inside.true))))
+    yield Within(PLACE, places.open & ~places.of(over))
+    # Only what limits the time of a decision needs them: to leave them out is to claim less.
+    yield from timed if len(timed) <= WINDOWS_MAX else ()
     every = (1 << len(candidates)) - 1
     for name in sorted({name for moment in playbook.app.moments for name in moment.context}):
         asked = [number for number, moment in enumerate(playbook.app.moments) if name in moment.context]
         given = worlds.given(f"context.{name}")
         allowed = places.of(every, asked) & places.open
         yield Either((Within(given.axis, given.false), Within(PLACE, allowed)))
+
+
+def grouped(candidates: Sequence[Candidate], key: Callable[[Candidate], K]) -> dict[K, int]:
+    """Key -> the mask of its candidates."""
+    places: dict[K, list[int]] = {}
+    for one in candidates:
+        places.setdefault(key(one), []).append(one.index)
+    return {name: mask_of_places(found) for name, found in places.items()}
 
 
 def _window(offer: Offer) -> tuple[int | None, int | None]:
@@ -152,10 +172,7 @@ def _window(offer: Offer) -> tuple[int | None, int | None]:
 
 def _unreached(stage: Stage) -> Iterator[Remark]:
     """Offers that no customer can get, treatments that are never shown, moments at which nothing can be offered."""
-    try:
-        reached = _reached(stage)
-    except TooHard:
-        return
+    reached = _reached(stage)
     told, silent = 0, dict[str, Remark | None]()
     for channel in stage.playbook.channels:
         silent[channel.channel] = _of_channel(stage, channel.channel, reached)
@@ -179,7 +196,7 @@ def _unreached(stage: Stage) -> Iterator[Remark]:
 
 
 def _reached(stage: Stage) -> int:
-    """The (moment, candidate) pairs that some decision may leave; raises TooHard."""
+    """The (moment, candidate) pairs that some decision may leave, and those that are too hard to tell."""
     worlds, scene = stage.scene.worlds, stage.scene
     forbids = [one for one in scene.rules if one.policy.effect == "forbid"]
     forces = [one for one in scene.rules if one.policy.effect == "force"]
@@ -192,29 +209,28 @@ def _reached(stage: Stage) -> int:
         )
     )
     reached = 0
+    by_text = grouped(stage.candidates, lambda one: one.offer.requires)
     for text, node in stage.requires.items():
-        left = 0
-        for one in stage.candidates:
-            left |= (one.offer.requires == text) << one.index
-        left = stage.places.of(left) & stage.places.open
+        left = stage.places.of(by_text.get(text, 0)) & stage.places.open
         usual = All((permitted, *gates, goal(worlds, node, "true")))
         wanted = Either((usual, forced)) if forces else usual
-        while left:
-            box = possible(worlds, [Within(PLACE, left), wanted, *scene.background], stage.steps)
-            if box is None:
-                break
-            reached |= box[PLACE] & left
-            left &= ~box[PLACE]
+        try:
+            while left:
+                box = possible(worlds, [Within(PLACE, left), wanted, *scene.background], stage.steps)
+                if box is None:
+                    break
+                reached |= box[PLACE] & left
+                left &= ~box[PLACE]
+        except TooHard:
+            reached |= left
     return reached
 
 
 def _of_channel(stage: Stage, channel: str, reached: int) -> Remark | None:
     """A channel in which nothing is ever shown, for one reason."""
-    own = [one for one in stage.candidates if one.channel.channel == channel]
-    pairs = 0
-    for one in own:
-        pairs |= stage.places.of(1 << one.index)
-    if len(own) < 2 or pairs & reached:
+    own = mask_of_places(one.index for one in stage.candidates if one.channel.channel == channel)
+    pairs = stage.places.of(own)
+    if own.bit_count() < 2 or pairs & reached:
         return None
     if not pairs & stage.places.open:
         message = "nothing is ever shown in this channel: no moment asks in it. Add it to one, or remove its treatments"
@@ -226,7 +242,7 @@ def _of_channel(stage: Stage, channel: str, reached: int) -> Remark | None:
 
 
 def _of_offer(stage: Stage, offer: Offer, reached: int, silent: set[str]) -> Iterator[Remark]:
-    own = [one for one in stage.candidates if one.offer.offer == offer.offer]
+    own = stage.of_offer.get(offer.offer, ())
     pairs = {one.channel.channel: stage.places.of(1 << one.index) & stage.places.open for one in own}
     every = 0
     for mask in pairs.values():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opportune.core.expressions import EvaluationError, Missing, parse
-from opportune.core.policies import CandidateTable, Policy, Variable, compile_policies
+from opportune.core.policies import CandidateTable, Policy, Variable, compile_policies, worlds
 from opportune.core.policies.analysis import Remark, Scene, condition_of, remarks, rules_of
 from opportune.core.policies.compiled import validity
 from opportune.core.policies.proofs import Either, Within, goal, impossible, possible
@@ -86,9 +86,9 @@ def policies(chance: random.Random) -> list[Policy]:
 
 def scene_of(rules: list[Policy]) -> Scene:
     nodes = [condition_of(one.when, TYPES) for one in rules]
-    worlds = Worlds(nodes, VARIABLES, DOMAINS, places())
-    worlds.also("now", [ms for one in rules for ms in validity(one) if ms is not None])
-    return Scene(worlds, rules_of(rules, nodes, worlds))
+    found = Worlds(nodes, VARIABLES, DOMAINS, places())
+    found.also("now", [ms for one in rules for ms in validity(one) if ms is not None])
+    return Scene(found, rules_of(rules, nodes, found))
 
 
 class World:
@@ -261,3 +261,24 @@ def test_a_found_example_makes_the_condition_true() -> None:
             assert parse(text, TYPES).evaluate(values) is True, (text, values)
         except (Missing, EvaluationError):
             pytest.fail(f"{text} has no answer for {values}")
+
+
+def test_comparisons_told_by_order_are_those_that_evaluating_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(3)
+    types = {"seats": "int", "ratio": "double"}
+    variables = [Variable(name, type_, "request") for name, type_ in types.items()]
+    for _ in range(20):
+        texts = []
+        for _ in range(25):
+            name = chance.choice(list(types))
+            constant = f"{chance.randint(-9, 9)}{'.5' if name == 'ratio' else ''}"
+            sides = [name, constant] if chance.random() < 0.5 else [constant, name]
+            texts.append(f" {chance.choice(['<', '<=', '>', '>=', '==', '!='])} ".join(sides))
+        nodes = [condition_of(text, types) for text in texts]
+        found = []
+        for most in (0, 10**9):
+            monkeypatch.setattr(worlds, "CLASSES_EVALUATED_MAX", most)
+            one = Worlds(nodes, variables, {"seats": Domain(least=-5)})
+            found.append([one.fate(node) for node in nodes])
+
+        assert found[0] == found[1], texts

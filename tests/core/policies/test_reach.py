@@ -64,7 +64,8 @@ FOUND: list[tuple[str, str, str, str]] = [
     (COMMERCIAL, "policies:\n", "policies:\n  - {id: f, effect: force, class: commercial, reason: r, owner: o, "
      "when: \"consent.status == 'refused'\", tests: [{name: a, expect: missing}]}\n",
      "this override never wins: what it hits is always forbidden by `consent.marketing`, which nothing overrides"),
-    (PLANS, "plan == 'team' && seats >= 5", "plan == 'teams'", "`plan == 'teams'` is never true: `plan` is one of `team`, `business`, `enterprise`, by"),
+    (PLANS, "plan == 'team' && seats >= 5", "plan == 'teams'",
+     "`plan == 'teams'` is never true: `plan` is one of `team`, `business`, `enterprise`, by"),
     (PLANS, "plan == 'team' && seats >= 5", "seats >= 5 && seats < 4", "and `seats < 4` are never true together"),
     ("opportune.yaml", "channels: [agent_desk]", "channels: [in_app]", "nobody:nothing"),
     (CHANNELS, "per: 7d, reason: one", "per: 1d, reason: one", "nobody:nothing"),

@@ -9,11 +9,13 @@ is written. So the classes never leave a possible decision out: what holds for n
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from opportune.core.bitsets import mask_of_places
 from opportune.core.expressions import EvaluationError, Missing
 from opportune.core.expressions.evaluate import value_of
 from opportune.core.expressions.nodes import Call, Const, ListOf, Name, Node, Present, free_names, walk
@@ -22,6 +24,10 @@ from opportune.core.expressions.written import written
 
 from .documents import CandidateTable, Variable
 
+CLASSES_EVALUATED_MAX = 32
+"""Above this, comparisons are told by the order of the classes."""
+
+SWAPPED = {"_<_": "_>_", "_<=_": "_>=_", "_>_": "_<_", "_>=_": "_<=_", "_==_": "_==_", "_!=_": "_!=_"}
 PLACE = "place"
 """The axis of (moment, candidate) pairs."""
 
@@ -157,6 +163,8 @@ class Worlds:
             return Fate(PLACE, every if answer is True else 0, every if answer is False else 0)
         (first, *more) = names
         if not more and first not in self._located and self._tellable(atom, first):
+            if len(self._axis(first)) > CLASSES_EVALUATED_MAX and (found := self._ordered(atom, first)) is not None:
+                return found
             true = false = 0
             for place, value in enumerate(self._axis(first)):
                 answer = answered(atom, {} if value is None else {first: value})
@@ -164,6 +172,32 @@ class Worlds:
                 false |= (answer is False) << place
             return Fate(first, true, false)
         return self._opaque(atom, key)
+
+    def _ordered(self, atom: Node, name: str) -> Fate | None:
+        """The classes of a comparison of a number or time with a constant, by their order; None for other atoms."""
+        values = self._axis(name)
+        if not isinstance(atom, Call) or atom.function not in ORDERED or self.types[name] not in NUMBERS:
+            return None
+        left, right = atom.args
+        function = atom.function
+        if isinstance(left, Const):
+            left, right, function = right, left, SWAPPED[function]
+        if not isinstance(right, Const) or self._listed(name):
+            return None
+        count = sum(1 for value in values if value is not None and value == value)
+        ordered: list[Any] = list(values[:count])
+        below, upto = bisect_left(ordered, right.value), bisect_right(ordered, right.value)
+        less, equal, every = (1 << below) - 1, (1 << upto) - (1 << below), (1 << count) - 1
+        true = {
+            "_<_": less, "_<=_": less | equal, "_>_": every & ~(less | equal), "_>=_": every & ~less, "_==_": equal,
+            "_!=_": every & ~equal,
+        }[function]  # fmt: skip
+        false = every & ~true
+        for place, value in enumerate(values[count:], count):
+            answer = answered(atom, {} if value is None else {name: value})
+            true |= (answer is True) << place
+            false |= (answer is False) << place
+        return Fate(name, true, false)
 
     def _opaque(self, atom: Node, key: str) -> Fate:
         """An axis of its own: true, false, no answer; `a != b` is where `a == b` is false, `a > b` is `b < a`."""
@@ -176,9 +210,10 @@ class Worlds:
         size = len(places.table.ids)
         names = sorted(free_names(atom))
         columns = [places.table.columns.get(name) for name in names]
+        by_moment = "moment.id" in names
         known: dict[object, object] = {}
-        true = false = 0
-        for moment, moment_id in enumerate(places.moments if "moment.id" in names else ("",)):
+        told: dict[object, list[int]] = {True: [], False: [], None: []}
+        for moment, moment_id in enumerate(places.moments if by_moment else ("",)):
             for row in range(size):
                 look = [
                     moment_id if name == "moment.id" else None if column is None else column[row]
@@ -187,10 +222,9 @@ class Worlds:
                 key = tuple((type(value), repr(value)) for value in look)
                 if key not in known:
                     known[key] = answered(atom, dict(zip(names, look, strict=True)))
-                bit = 1 << moment * size + row
-                true |= bit if known[key] is True else 0
-                false |= bit if known[key] is False else 0
-        if "moment.id" not in names:
+                told[known[key]].append(moment * size + row)
+        true, false = (mask_of_places(told[answer]) for answer in (True, False))
+        if not by_moment:
             true, false = places.of(true), places.of(false)
         return Fate(PLACE, true & places.open, false & places.open)
 
