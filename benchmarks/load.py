@@ -34,12 +34,17 @@ def request(path: str, body: bytes, method: str = "POST", key: str = "bench") ->
     return head.encode() + body
 
 
-def run(port: int, pid: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Sends `requests` round robin over `connections` for `seconds`."""
-    return asyncio.run(_run(port, pid, requests, connections, seconds))
+def run(
+    port: int, pid: int, requests: Sequence[bytes], connections: int, seconds: float, refused: Sequence[bytes] = ()
+) -> Load:
+    """Sends `requests` round robin over `connections` for `seconds`; an answer with any of `refused` in it is an
+    error, as is one that is not 200."""
+    return asyncio.run(_run(port, pid, requests, connections, seconds, refused))
 
 
-async def _run(port: int, pid: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
+async def _run(
+    port: int, pid: int, requests: Sequence[bytes], connections: int, seconds: float, refused: Sequence[bytes]
+) -> Load:
     latencies: list[float] = []
     errors = 0
     position = 0
@@ -55,9 +60,9 @@ async def _run(port: int, pid: int, requests: Sequence[bytes], connections: int,
             writer.write(message)
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
-            await reader.readexactly(length)
+            body = await reader.readexactly(length)
             latencies.append(time.perf_counter() - began)
-            errors += head[9:12] != b"200"
+            errors += head[9:12] != b"200" or any(one in body for one in refused)
         writer.close()
 
     cpu_before, began = cpu_seconds(pid), time.perf_counter()

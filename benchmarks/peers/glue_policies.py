@@ -6,6 +6,9 @@ Cedar has no floating point: prices are whole there, and ratios are written as b
 from __future__ import annotations
 
 BILLION = 1_000_000_000
+POLICIES = 20
+POLICY_IDS = {f"policy{number}": "permit" if number == 1 else f"policy_{number}" for number in range(POLICIES)}
+"""What Cedar calls a policy, by its place -> its id in the synthetic playbook."""
 
 CONSENT = (
     '(resource.channel == "email" && principal.consent_email != "given") || '
@@ -13,14 +16,14 @@ CONSENT = (
 )
 
 
-def cedar(policies: int = 20) -> str:
-    """All policies as the text of one policy set; ids are those of the synthetic playbook."""
-    return "\n".join(_policy(number) for number in range(policies))
+def cedar() -> str:
+    """All policies as the text of one policy set."""
+    return "\n".join(_policy(number) for number in range(POLICIES))
 
 
 def _policy(number: int) -> str:
     if number == 1:
-        return '@id("permit") permit(principal, action, resource);'
+        return "permit(principal, action, resource);"
     a, b, c = number % 20, number % 11, number % 13
     when = (
         CONSENT,
@@ -30,4 +33,4 @@ def _policy(number: int) -> str:
         f'["enterprise", "trial"].contains(principal.plan) && resource.kind == "seats" && '
         f"principal.d{number % 12} > {2 * BILLION}",
     )
-    return f'@id("policy_{number}") forbid(principal, action, resource) when {{ {when[number % 5]} }};'
+    return f"forbid(principal, action, resource) when {{ {when[number % 5]} }};"
