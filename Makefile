@@ -40,6 +40,8 @@ clean:
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.decide
 	$(BIN)/python -m benchmarks.batch
+	$(BIN)/python -m benchmarks.overload
+	$(BIN)/python -m benchmarks.faults
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.identity
 	$(BIN)/python -m benchmarks.merges
