@@ -12,12 +12,13 @@ from small import DAY_MS, MINUTE_MS, ask, busy_writer, consenting, kept, playboo
 from test_withdrawal_race import WatchedCourier, sending_playbook
 
 from opportune.core.catalog import Limit, QuietHours
-from opportune.core.contacts import used_at
+from opportune.core.contacts import settled, used_at
 from opportune.core.decisions.answers import Answer
 from opportune.core.outcomes import OutcomePost
 from opportune.core.playbook import Playbook
 from opportune.core.signals import Draft, parse_time_ms
 from opportune.flows.region import Region
+from opportune.ports import Transaction
 from opportune.testing.clock import FrozenClock
 from opportune.views.limits import Used, limits_now
 
@@ -180,6 +181,51 @@ def test_a_merge_neither_loses_nor_doubles_what_is_held(tmp_path: Path) -> None:
         assert used(region) == 2
         clock.at_ms += 2 * TTL_MS  # only what was delivered is left
         assert used(region) == 1
+
+
+def test_a_merge_keeps_every_offer_of_a_slate(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    book = shared(replace(TWO, at_most=5))
+    book = replace(book, app=replace(book.app, arbitration=replace(book.app.arbitration, same_kind_max=3)))
+    with region_of(tmp_path, book, clock=clock) as region:
+        consenting(region, *PEOPLE)
+        both = region.decide.run(question("bob", limit=2))
+        region.merging.merge("ada", "bob", "tests", "the same")
+        person = region.records.person("ada")
+        assert person is not None
+        assert [one.offer for one in person.contacts] == ["addon", "seats"]
+        posts = [OutcomePost("delivered", decision=both.decision_id, offer=name) for name in ("seats", "addon")]
+        region.act.run(posts)
+        clock.at_ms += 2 * TTL_MS
+        assert used(region) == 2
+
+
+def test_a_decision_that_waited_too_long_is_made_again(tmp_path: Path) -> None:
+    """What its counters knew of its own time is forgotten meanwhile: they cannot say whether there was room."""
+    clock = FrozenClock()
+    hourly = Limit(limit="two", at_most=2, per="1h", of="everyone")
+    with region_of(tmp_path, shared(hourly), clock=clock) as region:
+        consenting(region, *PEOPLE)
+        region.act.run([OutcomePost("delivered", decision=region.decide.run(question("ada")).decision_id)])
+        before = region.records.tally("limits.two")
+        assert before is not None
+        ((gone_ms, _),) = before.spent
+        seen_ms, later_ms = gone_ms - 1_000, gone_ms + 6_000
+
+        def others(tx: Transaction) -> None:
+            tally = tx.tally("limits.two")
+            assert tally is not None
+            tx.put_tally(settled(tally, 0, 0, later_ms, None))
+
+        clock.at_ms = seen_ms
+        with busy_writer(region):
+            under_way = [ask(region, question("bob"))]
+            region.records.submit(others, lambda _: None)
+            under_way.append(ask(region, question("cy", budget_ms=10_000)))
+            clock.at_ms = later_ms
+        found = [one.result(60) for one in under_way]
+        assert [one.reason for one in found] == ["OFFERED", "OFFERED"]
+        assert [kept(region, one.decision_id)[1].seen.at_ms for one in found] == [seen_ms, later_ms]
 
 
 def test_two_again_and_then_delivered_counts_once(tmp_path: Path) -> None:
