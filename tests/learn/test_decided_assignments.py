@@ -64,3 +64,16 @@ def test_what_chance_did_not_decide_is_left_out() -> None:
     kept.add("fallback", offer="seats_10")
     kept.add("held_out", holdout=True)
     assert found(kept) == []
+
+
+def test_what_was_forced_says_nothing_of_what_would_be_chosen() -> None:
+    kept = Kept()
+    kept.add("offered", "seen", offer="seats_10", forced=("outage",))
+    kept.add("held_out", would="seats_10@email", holdout=True, forced=("outage",))
+    assert found(kept) == []
+
+
+def test_an_offer_beside_the_chosen_one_does_not_present_it() -> None:
+    kept = Kept()
+    kept.add("offered", "seen", offer="seats_25")  # what was seen is `seats_10`, further down the slate
+    assert found(kept) == []

@@ -47,7 +47,7 @@ from opportune.core.models import (
 from opportune.core.playbook import ModelSpec
 from opportune.core.signals import Signal
 from opportune.flows.ingest import fold
-from opportune.ports import Records, StoredSignal
+from opportune.ports import Records, StoredDecision, StoredSignal
 
 PRESENTED = frozenset({"delivered", "seen", "clicked", "accepted", "declined", "dismissed", "converted"})
 """Outcomes that prove that an offer reached its customer."""
@@ -138,7 +138,7 @@ def decided_assignments(records: Records, spec: ModelSpec, last: int, holdout_sh
         if stored.disposition not in ("offered", "held_out"):
             continue
         treated = stored.disposition == "offered"
-        if treated and not any(outcome.kind in PRESENTED for outcome in records.outcomes(stored.id)):
+        if treated and not _presented(records, stored):
             continue
         record = decode_record(stored.record)
         offer = record.result.offer if treated else (record.result.would or "").partition("@")[0]
@@ -149,6 +149,12 @@ def decided_assignments(records: Records, spec: ModelSpec, last: int, holdout_sh
         customer = record.asked.customer
         found.append(Assignment(stored.at_ms, customer, stored.account, offer, treated, chance, values))
     return found[::-1]
+
+
+def _presented(records: Records, stored: StoredDecision) -> bool:
+    """Whether the offer that was chosen reached its customer; what stood beside it in a slate says nothing of it."""
+    outcomes = records.outcomes(stored.id)
+    return any(outcome.kind in PRESENTED and outcome.offer in (None, stored.offer) for outcome in outcomes)
 
 
 def spec_hash(spec: ModelSpec) -> str:

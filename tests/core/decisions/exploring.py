@@ -12,7 +12,18 @@ import msgspec
 import numpy as np
 from scipy.stats import chi2
 
-from opportune.core.catalog import NO_OFFER, Channel, ContactLimit, Limit, Moment, Offer, Price, Prior, Treatment
+from opportune.core.catalog import (
+    NO_OFFER,
+    Channel,
+    ContactLimit,
+    Limit,
+    Moment,
+    Offer,
+    Price,
+    Prior,
+    Risk,
+    Treatment,
+)
 from opportune.core.customers import Account, Consent, Contact, Person
 from opportune.core.decisions.arbitration import scored_rows
 from opportune.core.decisions.brain import Brain
@@ -41,19 +52,20 @@ SETTINGS: Mapping[str, tuple[Exploration, Arbitration]] = {
 }
 
 
-def brain_of(exploration: Exploration, arbitration: Arbitration) -> Brain:
+def brain_of(exploration: Exploration, arbitration: Arbitration, confidence_min: Mapping[Risk, float] = {}) -> Brain:
     """Seven offers in two channels, of which two are always worth the same; policies of every effect, limits of every
-    kind, a control group."""
+    kind, a control group. Seats are of medium risk, all else of low."""
     book = Playbook(
         app=App(
             project="chance", holdout=Holdout(share=0.1, salt="chance"), exploration=exploration,
-            arbitration=arbitration,
+            arbitration=arbitration, confidence_min=confidence_min,
             moments=(Moment(moment=MOMENT, title="a page", channels=("app", "mail"), weights={"addon": 1.5}),),
             limits=(Limit(limit="seats_volume", at_most=100, per="1d", of="everyone", kinds=("seats",)),),
         ),
         offers=tuple(
             Offer(
                 offer=name, title=name, kind=kind, price=Price(amount=10), margin=margin, owner="tests", lever=lever,
+                risk="medium" if name == "seats" else "low",
                 prior=Prior(p_accept=0.2, uplift=0.1),
                 treatments={channel: Treatment(headline=name) for channel in channels},
             )
