@@ -39,6 +39,8 @@ clean:
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.decide
+	$(BIN)/python -m benchmarks.glue --peers $(VENV)/peers
+	$(BIN)/python -m benchmarks.catalog
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.faults

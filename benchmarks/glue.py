@@ -235,7 +235,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, required=True, help="folder for the peers' throw-away environment")
     parser.add_argument("--online", choices=("sqlite", "redis"), default="redis", help="Feast's online store")
-    parser.add_argument("--mode", choices=("async", "threads"), default="async", help="how FastAPI runs the endpoint")
+    parser.add_argument("--mode", choices=("async", "threads"), default="threads", help="how FastAPI runs it")
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", action="store_true")
