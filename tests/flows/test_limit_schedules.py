@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from unittest.mock import patch
 
@@ -44,6 +45,8 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 TTL_MS = 15 * MINUTE_MS
 PEOPLE = ("p", "q", "r", "s")
+DECISIONS_MAX = 60
+"""Of one seed: three who ask six times at most."""
 
 CAPS = (
     Cap("person, banner, hour", "person", 1, HOUR_MS, lambda offer, channel: channel == "in_app"),
@@ -254,9 +257,10 @@ class Evening:
 
     # What is told of it
 
+    @cached_property
     def story(self) -> Story:
         records, story = self.town.records, Story()
-        for stored in reversed(records.decisions(1_000)):
+        for stored in reversed(records.decisions(DECISIONS_MAX)):
             if stored.at_ms < self.began_ms - HOUR_MS // 2 or stored.disposition != "offered":
                 continue
             record = decode_record(stored.record)
@@ -282,9 +286,10 @@ class Evening:
         """What two runs of a seed must have in common: all but where in the log it stands."""
         return [
             (one.decision, one.leaf - self.began_leaf, one.customer, one.offer, one.at_ms, one.delivered_ms)
-            for one in self.story().contacts
+            for one in self.story.contacts
         ]
 
+    @cached_property
     def joined(self) -> list[tuple[int, str, Merge]]:
         """(leaf, `merge` or `unmerge`, which) in the order of the log."""
         records = self.town.records
@@ -342,7 +347,7 @@ def over_for_people(story: Story, joined: list[tuple[int, str, Merge]]) -> list[
 
 def broken(evening: Evening) -> list[str]:
     """Everything that a seed did and must not."""
-    story, joined = evening.story(), evening.joined()
+    story, joined = evening.story, evening.joined
     told_late = late(story)
     caps = [cap for cap in CAPS if cap.scope != "person" or not joined]
     found = over_in_any_window(story, caps, told_late) + over_for_people(story, joined)
@@ -371,8 +376,8 @@ def test_no_order_breaks_a_limit(town: Town) -> None:
         found = evening(town, seed)
         assert broken(found) == [], f"seed {seed}"
         assert found.steady, f"seed {seed}"
-        contacts = found.story().contacts
-        offers, merges = offers + len(contacts), merges + len(found.joined())
+        contacts = found.story.contacts
+        offers, merges = offers + len(contacts), merges + len(found.joined)
         delivered += sum(one.delivered_ms is not None for one in contacts)
     assert offers > 5 * SEEDS
     assert delivered > 2 * SEEDS
@@ -397,8 +402,8 @@ def test_ten_thousand_orders(town: Town) -> None:
         found = evening(town, seed)
         assert broken(found) == [], f"seed {seed}"
         assert found.steady, f"seed {seed}"
-        contacts = found.story().contacts
-        offers, merges = offers + len(contacts), merges + len(found.joined())
+        contacts = found.story.contacts
+        offers, merges = offers + len(contacts), merges + len(found.joined)
         delivered += sum(one.delivered_ms is not None for one in contacts)
         lives += town.records.life - before
     print(f"{last:,} orders: {offers:,} offers, {delivered:,} delivered, {merges:,} merges and un-merges, "
