@@ -47,7 +47,7 @@ class Scoring:
         """That of this brain's model: another model begins anew."""
         name, breaker = self._last
         if name is not brain.model_name:
-            breaker = self._breakers.of(f"score {brain.model_name}")
+            breaker = self._breakers.of("score" if brain.model_name is None else f"score {brain.model_name}")
             self._last = brain.model_name, breaker
         return breaker
 
