@@ -155,7 +155,7 @@ async def measured(seconds: float, per_second: float) -> dict[str, Any]:
     messages = [load.request("/v1/decisions", msgspec.json.encode(body)) for body in bodies]
     every = [Kind("decision", 1.0, messages)]
     await settled(every)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for chosen in product(MODES, repeat=len(SOURCES)):
         modes = dict(zip(SOURCES, chosen, strict=True))
         await switch(modes)

@@ -242,6 +242,28 @@ def test_what_was_handed_to_a_store_that_hung_is_kept_when_it_comes_back(world: 
     kept(world.region, again.decision_id)
 
 
+def test_a_decision_made_again_in_the_commit_waits_for_no_model(world: World) -> None:
+    """The writer is everybody's: what the model said before counts, and it is not asked again."""
+    found: list[Future[Answer | BaseException]] = [Future(), Future()]
+    world.store.to("hung")
+    for one in found:
+        calls = world.store.calls
+        asking = world.decide.check(question("bob"))
+        assert world.decide.gate.enter("interactive")
+        world.decide.begin(asking, one.set_result)
+        wait_for(lambda calls=calls: world.store.calls > calls)  # type: ignore[misc]
+    calls = world.model.calls
+    world.model.to("hung")
+    world.store.to("fine")
+    answers = [one.result(60) for one in found]
+    assert world.model.calls == calls
+    for answer in answers:
+        assert isinstance(answer, Answer)
+        assert (answer.disposition, answer.degraded) == ("offered", ())
+        assert answer.model is not None
+        kept(world.region, answer.decision_id)
+
+
 def wait_for(holds: Callable[[], bool]) -> None:
     changed = Condition()
     with changed:
