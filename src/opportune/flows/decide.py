@@ -208,7 +208,7 @@ class Decide(msgspec.Struct, frozen=True):
             self._leave(asking, made.record)
             self._recorded(asking, made.record.seen.at_ms, outcome, done)
 
-        self.records.submit(work, recorded)
+        self.records.submit_short(work, recorded)
 
     def _decided(self, asking: Asking) -> tuple[str, Asked, LiveProbe, Made]:
         """Steps 2 to 6, with the id that was meant."""

@@ -124,6 +124,15 @@ class Records(Protocol):
         writer's thread. `work` has no effect outside its transaction: it may run again before it is kept, when
         another unit of the same sync had to be taken out. Raises StoreFull when `queue_max` units wait."""
 
+    def submit_short(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
+        """`submit` for a unit of some microseconds: the thread given to `share` may run it."""
+        self.submit(work, done)
+
+    def share(self, elsewhere: Callable[[Callable[[], None]], object]) -> None:
+        """`elsewhere` has a busy thread, such as an event loop, call what it is given at its next pause. Where the
+        store can use that, short units run there: two threads that take turns at one interpreter hold each other up."""
+        return
+
     def run(self, work: Callable[[Transaction], T]) -> T:
         """`submit` and wait."""
 

@@ -125,6 +125,9 @@ class FaultyRecords:
     def over(cls, switch: Switch, records: Records) -> Records:
         return cast(Records, cls(switch, records))
 
+    def submit_short(self, work: Callable[[Transaction], Any], done: Callable[[Any], None]) -> None:
+        self.submit(work, done)
+
     def submit(self, work: Callable[[Transaction], Any], done: Callable[[Any], None]) -> None:
         mode = self._switch.mode
         self._switch.called()

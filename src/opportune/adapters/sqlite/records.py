@@ -82,6 +82,12 @@ class SqliteRecords(Records):
     def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
         self._writer.submit(Unit(work, done))
 
+    def submit_short(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
+        self._writer.submit(Unit(work, done, short=True))
+
+    def share(self, elsewhere: Callable[[Callable[[], None]], object]) -> None:
+        self._writer.share(elsewhere)
+
     def run(self, work: Callable[[Transaction], T]) -> T:
         """Raises RuntimeError on the writer's own thread, where it would wait for itself."""
         result: T = self._waited_for(lambda done: self.submit(work, done))

@@ -15,13 +15,22 @@ from opportune.adapters.sqlite.checkpoint import Checkpoints
 from opportune.adapters.sqlite.committed import Committed
 from opportune.adapters.sqlite.queries import Write
 from opportune.adapters.sqlite.rows import Row, Rows
+from opportune.adapters.sqlite.turns import Turn
 from opportune.ports import StoreBroken, StoreFull, Transaction
-from opportune.unit_of_work import Group, run_units
+from opportune.unit_of_work import Changes, Group, run_units
 
 GROUP_MAX: Final = 512
+SHARED_MIN: Final = 2
+"""Fewer units the writer runs itself: the other thread is idle, and waking it costs more."""
+SHARED_MAX: Final = 64
+SHARED_WAIT_S: Final = 0.1
+"""How long the writer waits for the other thread to pause."""
 NEVER: Final = 1 << 62
 ROWS_AT_ONCE: Final = (64, 32, 16, 8, 4, 2, 1)
 """Few statement texts, so that all of them stay prepared."""
+
+Elsewhere = Callable[[Callable[[], None]], object]
+"""Has another thread call something at its next pause."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +40,15 @@ class Unit(msgspec.Struct, frozen=True):
 
     work: Callable[[Transaction], Any]
     done: Callable[[Any], None]
+    short: bool = False
+    """It takes some microseconds: another thread may run it."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A group whose units have run: the result of each, and what is to be kept, if anything."""
+
+    results: list[Any]
+    changes: Changes | None = None
 
 
 class Barrier(msgspec.Struct, frozen=True):
@@ -69,6 +87,9 @@ class Writer:
         self._closed = False
         self._broken: str | None = None
         self._expected = 1
+        self._elsewhere: Elsewhere | None = None
+        self._turn: Turn[Any] | None = None
+        self._at_work: int | None = None
         self._thread = Thread(target=self._write, name="opportune-sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -82,12 +103,18 @@ class Writer:
             if len(self._waiting) >= self._queue_max:
                 raise StoreFull(f"{self._queue_max} units of work wait already: try again later")
             self._waiting.append(unit)
+            if self._turn is not None and (isinstance(unit, Barrier) or not unit.short):
+                self._turn.hurry()
             if len(self._waiting) >= self._rung_at:
                 self._ring()
 
+    def share(self, elsewhere: Elsewhere) -> None:
+        """`elsewhere` has a thread that submits many short units call something at its next pause."""
+        self._elsewhere = elsewhere
+
     def is_here(self) -> bool:
-        """Is this the writer's own thread?"""
-        return get_ident() == self._thread.ident
+        """Is this the writer's own thread, or another that runs units just now?"""
+        return get_ident() in (self._thread.ident, self._at_work)
 
     def close(self) -> None:
         """Finishes what waits, then ends the thread."""
@@ -99,37 +126,72 @@ class Writer:
         self._thread.join()
 
     def _write(self) -> None:
-        more = True
-        while more:
-            units, barrier, more = self._next_group()
+        while self._awaited():
+            if not self._closed and not self._arrived(self._expected):
+                self._bell.acquire(timeout=self._linger_s)
+            units, barrier, prepared = list[Unit](), None, None
+            if self._elsewhere is not None and len(self._waiting) >= SHARED_MIN:
+                units, prepared = self._shared(self._elsewhere)
+            if prepared is None:
+                units, barrier = self._popped()
             if units:
-                self._process(units)
+                self._process(units, prepared)
             if barrier is not None:
                 self._pass(barrier)
-            if units or barrier is not None:
-                self._tend()
+            self._tend()
 
-    def _next_group(self) -> tuple[list[Unit], Barrier | None, bool]:
-        """All units that wait, up to a barrier, and that; False with neither once the store is closed and nothing
-        waits."""
+    def _awaited(self) -> bool:
+        """Waits until something does; False once the store is closed and nothing waits."""
         while not self._arrived(1):
             if self._closed and not self._waiting:
-                return [], None, False
+                return False
             self._bell.acquire()
-        if not self._closed and not self._arrived(self._expected):
-            self._bell.acquire(timeout=self._linger_s)
+        return True
+
+    def _popped(self, short: bool = False) -> tuple[list[Unit], Barrier | None]:
+        """All units that wait, up to a barrier, and that; only short ones, up to another, if so asked."""
+        units: list[Unit] = []
+        barrier: Barrier | None = None
         with self._gate:
             self._rung_at = NEVER
-            units: list[Unit] = []
-            barrier: Barrier | None = None
             while self._waiting and len(units) < GROUP_MAX and barrier is None:
-                waited = self._waiting.popleft()
-                if isinstance(waited, Barrier):
-                    barrier = waited
+                first = self._waiting[0]
+                if short and (isinstance(first, Barrier) or not first.short or len(units) == SHARED_MAX):
+                    break
+                self._waiting.popleft()
+                if isinstance(first, Barrier):
+                    barrier = first
                 else:
-                    units.append(waited)
+                    units.append(first)
         self._expected = max(1, len(units))
-        return units, barrier, True
+        return units, barrier
+
+    def _shared(self, elsewhere: Elsewhere) -> tuple[list[Unit], Prepared | Exception | None]:
+        """Short units, run by the thread that submits them when it pauses; None where there are none.
+
+        It would otherwise be held up by this thread at every step of the way, and this thread by it.
+        """
+        turn = Turn(self._short_units)
+        with self._gate:
+            if any(isinstance(one, Barrier) or not one.short for one in self._waiting):
+                return [], None
+            self._turn = turn
+        try:
+            elsewhere(turn.take)
+        except RuntimeError:  # it has ended
+            self._elsewhere = None
+        found = turn.result(SHARED_WAIT_S if self._elsewhere is not None else 0.0)
+        self._turn = None
+        return found
+
+    def _short_units(self) -> tuple[list[Unit], Prepared | Exception | None]:
+        units, _ = self._popped(short=True)
+        if not units or self._broken is not None:
+            return units, Prepared([]) if units else None
+        try:
+            return units, self._prepare(units)
+        except Exception as error:  # noqa: BLE001 - handled on the writer's thread
+            return units, error
 
     def _arrived(self, count: int) -> bool:
         """Do this many units wait? If not, the bell will ring when they do.
@@ -152,7 +214,7 @@ class Writer:
         self._rung_at = NEVER
         self._bell.release()
 
-    def _process(self, units: list[Unit]) -> None:
+    def _process(self, units: list[Unit], prepared: Prepared | Exception | None = None) -> None:
         """Runs, flushes and tells one group.
 
         A value that the database refuses fails only its own unit: the group is taken back and its units run
@@ -163,7 +225,9 @@ class Writer:
             _tell(units, [StoreBroken(self._broken)] * len(units))
             return
         try:
-            results = self._commit(units)
+            if isinstance(prepared, Exception):
+                raise prepared
+            results = self._keep(self._prepare(units) if prepared is None else prepared)
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for an answer
             if _of_the_disk(error):
                 results = [self._break(error)] * len(units)
@@ -195,9 +259,10 @@ class Writer:
             except sqlite3.Error as error:
                 self._break(error)
 
-    def _commit(self, units: list[Unit]) -> list[Any]:
-        """What became of each unit, once all that were kept are durable."""
+    def _prepare(self, units: list[Unit]) -> Prepared:
+        """Runs units and writes what they changed, in a transaction that stays open where something is to be kept."""
         connection = self._connection
+        self._at_work = get_ident()
         connection.execute("BEGIN IMMEDIATE")
         try:
             group = Group(self._committed)
@@ -206,19 +271,30 @@ class Writer:
             changes = group.changes
             if changes.empty():
                 connection.execute("ROLLBACK")
-                return results
+                return Prepared(results)
             for write, batch in self._rows.batches(changes, self._committed.leaf_count):
                 if batch:
                     insert(connection, write, batch)
             insert(connection, queries.WRITE_COUNTERS, list(self._committed.totals(changes.counts).items()))
-            # INVARIANT: nothing is committed whose key could be lost.
-            self._rows.flush()
-            connection.execute("COMMIT")
         except BaseException:
             take_back(connection)
             raise
-        self._committed.take_over(changes)
-        return results
+        finally:
+            self._at_work = None
+        return Prepared(results, changes)
+
+    def _keep(self, prepared: Prepared) -> list[Any]:
+        """What became of each unit, once all that were kept are durable."""
+        if prepared.changes is not None:
+            try:
+                # INVARIANT: nothing is committed whose key could be lost.
+                self._rows.flush()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                take_back(self._connection)
+                raise
+            self._committed.take_over(prepared.changes)
+        return prepared.results
 
     def _still_whole(self, results: list[Any]) -> None:
         """A failed read is the disk's, not the unit's; and SQLite may have ended the transaction because of it."""

@@ -166,7 +166,9 @@ class HotDoor:
 
     def _loop_bridge(self) -> LoopBridge:
         if self._bridge is None:
-            self._bridge = LoopBridge(asyncio.get_running_loop(), self._woken, self._granted)
+            loop = asyncio.get_running_loop()
+            self._region().records.share(lambda work: loop.call_soon_threadsafe(work))
+            self._bridge = LoopBridge(loop, self._woken, self._granted)
         return self._bridge
 
     def _turns_at(self, region: Region) -> Turns:
