@@ -45,6 +45,7 @@ INSTANTS_MAX = 100
 LATER_MAX, EARLIER_MAX = 8, 8
 """Instants at which a rule is open that are gone on with: of those to come, and of those gone by."""
 CONTACTS_FEWER_MAX = 6
+OPENING_MAX = 1_000
 STATUSES = ("given", "refused", "withdrawn", "expired", "unknown")
 TIMES = frozenset(("now", "local_hour"))
 
@@ -84,6 +85,7 @@ class Clearings:
         self._model = brain.model.levels() if isinstance(brain.model, CompiledModel) else {}
         self._reading: dict[str, list[Node]] | None = None
         self._levels: dict[tuple[object, ...], list[object]] = {}
+        self._opening: dict[tuple[object, ...], Ways] = {}
 
     def of(
         self, held: tuple[str, str], index: int, state: State, taken: frozenset[str], room: int, holds: Holds
@@ -328,14 +330,24 @@ class Clearings:
 
     def _of_time(self, held: tuple[str, str], index: int, state: State, holds: Holds) -> Ways:
         """Instants at which the rule is open; first those at which the fewest others hold, then the nearest."""
+        seen = state.seen
+        # Facts do not open a limit or a window: what opened it for one set of them does for the next.
+        key = (held, index, seen.at_ms, seen.local_minute, seen.local_day, seen.contacts)
+        known = self._opening.get(key)
+        if known is not None:
+            return list(known)
         found: list[tuple[int, int, At]] = []
         for number, at_ms in enumerate(self._instants(state, index)):
             still = holds(applied(state, At(at_ms)))
             if held not in still:
                 found.append((len(still), number, At(at_ms)))
         found.sort(key=lambda one: one[:2])
-        later = [(one,) for _, _, one in found if one.at_ms > state.seen.at_ms][:LATER_MAX]
-        return [*later, *[(one,) for _, _, one in found if one.at_ms < state.seen.at_ms][:EARLIER_MAX]]
+        ways: Ways = [(one,) for _, _, one in found if one.at_ms > seen.at_ms][:LATER_MAX]
+        ways += [(one,) for _, _, one in found if one.at_ms < seen.at_ms][:EARLIER_MAX]
+        if len(self._opening) >= OPENING_MAX:
+            self._opening.clear()
+        self._opening[key] = ways
+        return list(ways)
 
     def _of_contacts(self, held: tuple[str, str], index: int, state: State, holds: Holds) -> Ways:
         """The fewest contacts without which the limit is open: one of those that count, or the newest of some kind."""
