@@ -1,6 +1,7 @@
 """What a decision costs: 50 candidates x 20 policies x 40 features, recorded before the answer.
 
-In process and over HTTP, beside a bare handler on the same HTTP stack in the same run.
+In process and over HTTP, beside a bare handler on the same HTTP stack in the same run; then at a share of what one core
+can decide, with requests that leave at their times whether or not answers came.
 Run: `python -m benchmarks.decide [--seconds 5] [--json]`.
 """
 
@@ -10,10 +11,12 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from benchmarks import load, synthetic
+from benchmarks import load, open_loop, synthetic
 from opportune.core.decisions.questions import Question, Who
 from opportune.doors.http.app import build_app
 from opportune.doors.http.hot import AsgiApp, Receive, Scope, Send, read_body, respond
@@ -31,6 +34,12 @@ from opportune.wiring import open_region
 
 CUSTOMERS = 2_000
 REGION = "eu"
+PORT = 7491
+BUDGET_MS = 5_000
+"""Nobody's time runs out where costs are compared: what is compared are whole decisions."""
+NO_ANSWERS = (b'"disposition":"shed"', b'"disposition":"fallback"', b'"recorded":false', b'"degraded":')
+"""Answers that are no whole decisions count as errors."""
+LOAD_SHARE = 0.6
 
 
 def prepare(folder: Path) -> Region:
@@ -60,8 +69,11 @@ def bare(behind: AsgiApp) -> AsgiApp:
     return app
 
 
-def serve(folder: str, port: int, ready: Any) -> None:  # noqa: ANN401
-    """The server process: the same application as `opportune serve`, and the bare handler in front."""
+def serve(folder: str, port: int, ready: Any, core: int | None = None) -> None:  # noqa: ANN401
+    """The server process: the same application as `opportune serve`, and the bare handler in front; on one core if
+    told which."""
+    if core is not None:
+        os.sched_setaffinity(0, {core})
     region = prepare(Path(folder))
     app = bare(build_app(lambda: region, Keyring({"bench": ALL_SCOPES})))
     config = uvicorn.Config(app, port=port, log_level="error", access_log=False, lifespan="off", loop="none")
@@ -77,7 +89,7 @@ def serve(folder: str, port: int, ready: Any) -> None:  # noqa: ANN401
 def in_process(region: Region, seconds: float) -> dict[str, float]:
     """One at a time, then 64 outstanding."""
     questions = [
-        Question(Who(id=f"c{number % CUSTOMERS}"), synthetic.MOMENT, context={"used": 3}, budget_ms=5000)
+        Question(Who(id=f"c{number % CUSTOMERS}"), synthetic.MOMENT, context={"used": 3}, budget_ms=BUDGET_MS)
         for number in range(CUSTOMERS)
     ]
     latencies: list[float] = []
@@ -121,36 +133,77 @@ def outstanding(region: Region, questions: Sequence[Question], seconds: float) -
     return count, time.process_time() - cpu, time.perf_counter() - began
 
 
-def over_http(seconds: float, connections: Sequence[int]) -> dict[str, Any]:
-    """The bare handler and decisions on the same server process, alternating."""
-    body = [
-        msgspec.json.encode({"customer": {"id": f"c{n}"}, "moment": synthetic.MOMENT, "context": {"used": 3}})
+def bodies(budget_ms: int | None) -> list[bytes]:
+    """A question about every customer; with the moment's own budget if none is given."""
+    more = {} if budget_ms is None else {"budget_ms": budget_ms}
+    return [
+        msgspec.json.encode(
+            {"customer": {"id": f"c{n}"}, "moment": synthetic.MOMENT, "context": {"used": 3}, **more}
+        )
         for n in range(CUSTOMERS)
     ]
+
+
+@contextmanager
+def served(core: int | None = None) -> Iterator[int]:
+    """A server process; gives its id."""
     context = multiprocessing.get_context("spawn")
-    port = 7491
-    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         ready = context.Event()
-        process = context.Process(target=serve, args=(folder, port, ready), daemon=True)
+        process = context.Process(target=serve, args=(folder, PORT, ready, core), daemon=True)
         process.start()
         assert ready.wait(60), "the server did not start"
-        pid = process.pid or 0
-        decisions = [load.request("/v1/decisions", one) for one in body]
-        hello = [load.request("/bare", body[0])]
-        load.run(port, pid, decisions, 8, 1.0)
+        yield process.pid or 0
+        process.terminate()
+        process.join(10)
+
+
+def over_http(seconds: float, connections: Sequence[int]) -> dict[str, Any]:
+    """The bare handler and decisions on the same server process, alternating."""
+    body = bodies(BUDGET_MS)
+    decisions = [load.request("/v1/decisions", one) for one in body]
+    hello = [load.request("/bare", body[0])]
+    found: dict[str, Any] = {}
+    with served() as pid:
+        load.run(PORT, pid, decisions, 8, 1.0)
         for count in connections:
-            base = load.run(port, pid, hello, count, seconds)
-            ours = load.run(port, pid, decisions, count, seconds)
+            base = load.run(PORT, pid, hello, count, seconds)
+            ours = load.run(PORT, pid, decisions, count, seconds, NO_ANSWERS)
             found[f"{count} connections"] = {
                 "bare": base.__dict__,
                 "decide": ours.__dict__,
                 "throughput_ratio": base.per_second / ours.per_second,
                 "cpu_ratio": ours.server_cpu_us / base.server_cpu_us,
             }
-        process.terminate()
-        process.join(10)
     return found
+
+
+def on_one_core(seconds: float) -> dict[str, float]:
+    """Latency at LOAD_SHARE of what one core can decide, from the moment each request was due; the load comes from
+    another core. Nothing has more than the moment's own budget."""
+    cores = sorted(os.sched_getaffinity(0))
+    assert len(cores) > 1, "the load needs a core of its own"
+    patient = [load.request("/v1/decisions", one) for one in bodies(BUDGET_MS)]
+    usual = [load.request("/v1/decisions", one) for one in bodies(None)]
+    os.sched_setaffinity(0, set(cores[1:]))
+    try:
+        with served(cores[0]) as pid:
+            load.run(PORT, pid, patient, 8, 1.0)
+            most = load.run(PORT, pid, patient, 64, seconds, NO_ANSWERS)
+            rate = most.per_second * LOAD_SHARE
+            before = load.cpu_seconds(pid)
+            arrivals = asyncio.run(open_loop.run(PORT, [open_loop.Kind("decide", 1.0, usual)], rate, seconds, seed=1))
+            cpu = load.cpu_seconds(pid) - before
+    finally:
+        os.sched_setaffinity(0, set(cores))
+    times = [one.ms for one in arrivals]
+    return {
+        "capacity_per_second": most.per_second,
+        "per_second": rate,
+        "busy": cpu / seconds,
+        "undecided": sum(not one.real for one in arrivals),
+        **{f"p{share:g}_ms": open_loop.percentile(times, share / 100) for share in (50, 99, 99.9)},
+    }
 
 
 def main() -> None:
@@ -163,6 +216,7 @@ def main() -> None:
         found: dict[str, Any] = {"in_process": in_process(region, options.seconds)}
         region.close()
     found["http"] = over_http(options.seconds, (1, 16, 64))
+    found["one_core"] = on_one_core(2 * options.seconds)
     if options.json:
         print(json.dumps(found, indent=1))
         return
@@ -183,6 +237,12 @@ def main() -> None:
             f"{'':>15}  a decision costs {pair['cpu_ratio']:.2f} bare requests of CPU, "
             f"{pair['throughput_ratio']:.2f} of throughput"
         )
+    core = found["one_core"]
+    print(
+        f"one core: {core['capacity_per_second']:.0f}/s at most; at {LOAD_SHARE:.0%} of that "
+        f"({core['per_second']:.0f}/s, {core['busy']:.0%} busy): p50 {core['p50_ms']:.2f} ms  p99 {core['p99_ms']:.2f} ms  "
+        f"p99.9 {core['p99.9_ms']:.2f} ms  undecided {core['undecided']}"
+    )
 
 
 if __name__ == "__main__":
