@@ -166,10 +166,9 @@ def _checked(layout: Layout, name: str, type_: str, values: NDArray[Any], first:
     """A column of the declared type; BatchError with the row of the first value that is not."""
     data, missing = _parts(values)
     if type_ == "string" and data.dtype == object:
-        return texts(None if lost else value for value, lost in zip(data.tolist(), _each(missing), strict=False))
+        return texts(_listed(data, missing))
     if data.dtype == object:
-        each = zip(data.tolist(), _each(missing), strict=False)
-        kept = [None if lost else _read(type_, value) for value, lost in each]
+        kept = [_read(type_, value) for value in _listed(data, missing)]
         made = column(type_, kept, name)
         _none(layout, name, type_, made.failed, first)
         return made
@@ -182,7 +181,7 @@ def _checked(layout: Layout, name: str, type_: str, values: NDArray[Any], first:
         data = np.where(missing, np.zeros(1, data.dtype), data)
     made = numbers(type_, data, missing)
     if type_ in ("timestamp", "duration"):  # their range is narrower than that of numbers
-        made = column(type_, [None if lost else one for one, lost in zip(data.tolist(), _each(missing), strict=False)])
+        made = column(type_, _listed(data, missing))
         _none(layout, name, type_, made.failed, first)
     return made
 
@@ -197,11 +196,13 @@ def _read(type_: str, value: object) -> object:
         return value
 
 
-def _each(missing: NDArray[np.bool_] | None) -> Iterable[bool]:
-    """Whether each value is missing."""
-    if missing is not None:
-        return missing.tolist()  # type: ignore[no-any-return]
-    return iter(lambda: False, True)
+def _listed(data: NDArray[Any], missing: NDArray[np.bool_] | None) -> list[Any]:
+    """The values one by one, None where one is missing."""
+    if missing is not None and missing.any():
+        data = data.astype(object)
+        data[missing] = None
+    values: list[Any] = data.tolist()
+    return values
 
 
 def _none(layout: Layout, name: str, type_: str, broken: NDArray[np.bool_] | None, first: int) -> None:
@@ -222,9 +223,7 @@ def _status(layout: Layout, name: str, values: NDArray[Any], first: int) -> Colu
 def _accounts(columns: Columns, count: int) -> list[str | None]:
     if ACCOUNT not in columns:
         return [None] * count
-    data, missing = _parts(columns[ACCOUNT])
-    each = zip(data.tolist(), _each(missing), strict=False)
-    return [None if lost or value is None else str(value) for value, lost in each]
+    return [None if value is None else str(value) for value in _listed(*_parts(columns[ACCOUNT]))]
 
 
 def _local(

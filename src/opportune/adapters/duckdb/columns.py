@@ -49,9 +49,9 @@ class DuckColumns(ColumnFiles):
             total = connection.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0]  # noqa: S608
             for start in range(0, total, rows_at_once):
                 window = f"{number} >= {start} AND {number} < {start + rows_at_once}"
-                query = f"SELECT {shown} FROM {source} WHERE {window} ORDER BY {number}"  # noqa: S608
-                found = connection.execute(query).fetchnumpy()
-                yield {name: _plain(found[name]) for name in names}
+                # The order of the file is kept by `preserve_insertion_order`; sorting would cost more than reading.
+                found = connection.execute(f"SELECT {shown} FROM {source} WHERE {window}").fetchnumpy()  # noqa: S608
+                yield {name: _lists(found[name]) if _kind(types[name]) == "list" else found[name] for name in names}
 
     @contextmanager
     def writer(self, path: str) -> Iterator[Callable[[Columns], None]]:
@@ -62,22 +62,25 @@ class DuckColumns(ColumnFiles):
             raise TableError(f"`{path}` has an ending that is not known: use one of {', '.join(_WRITERS)}")
         if not target.parent.is_dir():
             raise TableError(f"`{path}`: there is no folder `{target.parent}`")
-        with _told(), tempfile.TemporaryDirectory(prefix=".opportune-", dir=target.parent) as scratch:
+        with (
+            _told(),
+            tempfile.TemporaryDirectory(prefix=".opportune-", dir=target.parent) as scratch,
+            _database() as connection,
+        ):
             parts: list[str] = []
 
             def write(columns: Columns) -> None:
                 parts.append(f"{scratch}/{len(parts):06}.parquet")
-                with _database() as connection:
-                    connection.register("rows", dict(columns))
-                    named = ", ".join(_name(name) for name in columns)
-                    connection.execute(f"COPY (SELECT {named} FROM rows) TO {_quoted(parts[-1])} (FORMAT parquet)")  # noqa: S608
+                connection.register("rows", dict(columns))
+                named = ", ".join(_name(name) for name in columns)
+                connection.execute(f"COPY (SELECT {named} FROM rows) TO {_quoted(parts[-1])} (FORMAT parquet)")  # noqa: S608
+                connection.unregister("rows")
 
             yield write
             if parts:
                 whole = Path(scratch) / f"whole{target.suffix}"
-                with _database() as connection:
-                    read = f"read_parquet([{', '.join(map(_quoted, parts))}])"
-                    connection.execute(f"COPY (SELECT * FROM {read}) TO {_quoted(str(whole))} ({form})")  # noqa: S608
+                read = f"read_parquet([{', '.join(map(_quoted, parts))}])"
+                connection.execute(f"COPY (SELECT * FROM {read}) TO {_quoted(str(whole))} ({form})")  # noqa: S608
                 whole.chmod(0o600)
                 whole.replace(target)
 
@@ -115,14 +118,12 @@ def _selected(name: str, type_: str) -> str:
     return f"CAST({column} AS VARCHAR) AS {column}" if type_ == "UUID" else column
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
+def _lists(values: NDArray[Any]) -> NDArray[Any]:
     """Lists as lists: DuckDB hands over arrays in arrays."""
     data = np.ma.getdata(values)  # the mark of a masked value is itself an array
-    if values.dtype == object and any(isinstance(value, np.ndarray) for value in data):
-        made = np.empty(len(values), object)
-        made[:] = [value.tolist() if isinstance(value, np.ndarray) else None for value in data]
-        return np.ma.array(made, mask=np.ma.getmaskarray(values)) if np.ma.isMaskedArray(values) else made
-    return values
+    made = np.empty(len(values), object)
+    made[:] = [value.tolist() if isinstance(value, np.ndarray) else None for value in data]
+    return np.ma.array(made, mask=np.ma.getmaskarray(values)) if np.ma.isMaskedArray(values) else made
 
 
 @contextmanager
@@ -133,6 +134,7 @@ def _database() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = {_quoted(spill)}")
         connection.execute("SET temp_file_encryption = true")
+        connection.execute("SET preserve_insertion_order = true")
         connection.execute(f"SET memory_limit = '{MEMORY_MAX}'")
         yield connection
 

@@ -6,7 +6,7 @@ for whole columns is worked out exactly, once per distinct value (see `columns_e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -106,10 +106,12 @@ def numbers(type_: str, values: Array, missing: Bools | None = None) -> Column:
     return Column(type_, np.ascontiguousarray(values, PLAIN[type_]), None, some(missing))
 
 
-def texts(values: Iterable[str | None]) -> Column:
+def texts(values: Sequence[str | None]) -> Column:
     """Texts as a column; None is missing."""
     places: dict[str | None, int] = {None: 0}
-    codes = np.array([places.setdefault(value, len(places)) for value in values], np.int64)
+    for value in dict.fromkeys(values):
+        places.setdefault(value, len(places))
+    codes = np.fromiter(map(places.__getitem__, values), np.int64, len(values))
     return Column("string", codes, list(places), some(codes == 0))
 
 
