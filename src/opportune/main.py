@@ -69,6 +69,17 @@ class Machine:
 
         return decode_card(file.read_bytes())
 
+    def whereabouts(self, folder: Path) -> Mapping[str, str]:
+        from opportune.adapters.playbook import load
+
+        loaded = load(folder)
+        return {one.id: str(loaded.marks.where("policies", one.id)) for one in loaded.playbook.policies}
+
+    def with_policies(self, playbook: Playbook, file: Path) -> Playbook:
+        from opportune.adapters.playbook.changes import with_policies
+
+        return with_policies(playbook, file)
+
     def place(self, folder: Path, region: str | None = None) -> Place:
         from opportune.wiring import data_folder
 

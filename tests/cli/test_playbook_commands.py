@@ -16,7 +16,7 @@ def test_a_new_playbook_is_sound_through_the_real_entry_point(tmp_path: Path) ->
     assert checked.out.startswith("ok: 8 offers, 3 channels")
     tested = shell("test", cwd=tmp_path / "mine")
     assert tested.code == 0
-    assert "52 of 52 passed" in tested.out
+    assert "60 of 60 passed" in tested.out
 
 
 def test_init_refuses_a_folder_with_something_in_it(playbook: Path) -> None:

@@ -25,6 +25,7 @@ from opportune.doors.cli import (
     limits,
     offline_features,
     playbooks,
+    policies,
     privacy,
     promises,
     quarantine,
@@ -101,6 +102,15 @@ GROUPS: dict[str, Group] = {
             "merge": identity.merge,
             "merges": identity.merges,
             "unmerge": identity.unmerge,
+        },
+    ),
+    "policies": Group(
+        "Policies: list, explain, test, what-if.",
+        {
+            "list": policies.listed,
+            "explain": policies.explain,
+            "test": policies.run,
+            "what-if": policies.what_if,
         },
     ),
     "features": Group(

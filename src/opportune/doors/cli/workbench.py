@@ -109,6 +109,12 @@ class Workbench(Protocol):
     def card(self, file: Path) -> Scorecard:
         """The scorecard in a file; ModelError when it holds none."""
 
+    def whereabouts(self, folder: Path) -> Mapping[str, str]:
+        """`file:line:column` of each policy of a playbook."""
+
+    def with_policies(self, playbook: Playbook, file: Path) -> Playbook:
+        """The playbook with the policies and tables of one file put in."""
+
     def place(self, folder: Path, region: str | None = None) -> Place:
         """Where a region lives, the home region when none is named; Refusal when the playbook has no such region."""
 
