@@ -11,6 +11,9 @@ LADDER_BYTES_MAX = 2 << 20
 """What the steps of one ladder may take before it keeps only every second, fourth, ... of them."""
 
 
+LONG_BITS = 2048
+
+
 def mask_of_places(places: Iterable[int]) -> int:
     """The set of these places."""
     found = list(places)
@@ -26,6 +29,12 @@ def mask_of_places(places: Iterable[int]) -> int:
 
 def indices(mask: int) -> list[int]:
     """The places of the bits set, ascending."""
+    if not mask & (mask - 1):
+        return [mask.bit_length() - 1] if mask else []
+    if mask.bit_length() > LONG_BITS:  # taking bits off one by one would copy all of it for each
+        packed = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
+        places: list[int] = np.unpackbits(packed, bitorder="little").nonzero()[0].tolist()
+        return places
     found = []
     while mask:
         low = mask & -mask

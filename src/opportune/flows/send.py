@@ -173,9 +173,10 @@ class Send(msgspec.Struct, frozen=True):
         own = next((one for one in person.contacts if one.decision == action.id), None)
         if own is None or own.state != "reserved":
             return "released"
-        place = next((c.index for c in brain.candidates if c.id == f"{action.offer}@{action.channel}"), None)
-        if place is None:
+        candidate = brain.by_id.get(f"{action.offer}@{action.channel}")
+        if candidate is None:
             return "not_in_the_live_release"
+        place = candidate.index
         account = None if person.account is None else look.account(person.account)
         seen = see(
             brain, _without(person, action.id), _without_account(account, action.id), (action.channel,), now_ms,

@@ -162,8 +162,9 @@ def _values(
         for channel, count in _recent(seen).items():
             if (tired := pool.tired.get(channel)) is not None:
                 values -= tired * count
-    for index, lever in listed.levers.items():
-        values[left == index] += lever
+    if listed.levers:
+        added = np.array([listed.levers.get(index, 0.0) for index in left.tolist()])
+        values += added
     values *= 1e4
     np.rint(values, out=values)
     values /= 1e4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from opportune.core.bitsets import indices, mask_of_places
 from opportune.core.catalog import Candidate
 from opportune.core.contacts import out_of_room, over_limits, room_after
 from opportune.core.decisions.arbitration import Estimate, arbitrate, worth
@@ -77,9 +78,8 @@ def _without(brain: Brain, seen: Seen, left: int, picked: list[int]) -> int:
         if seen.account is not None:
             contacts.append(("account", offer.offer, channel, 0))
     used_up = {kind for kind, count in kinds.items() if count >= brain.app.arbitration.same_kind_max}
-    for candidate in brain.candidates:
-        if candidate.offer.kind in used_up:
-            left &= ~(1 << candidate.index)
+    if used_up:
+        left &= ~mask_of_places(i for i in indices(left) if brain.candidates[i].offer.kind in used_up)
     for _, mask in over_limits(brain.limits, contacts, brain.offer_masks):
         left &= ~mask
     if seen.room:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from opportune.core.bitsets import indices
+
 from .documents import HARD_CLASSES, Policy
 
 
@@ -138,9 +140,6 @@ def sums(levers: Sequence[tuple[int, int, float]]) -> dict[int, float]:
     """Return candidate -> the sum of what the levers add, in the order of the policies."""
     total: dict[int, float] = {}
     for _, mask, value in levers:
-        while mask:
-            low = mask & -mask
-            candidate = low.bit_length() - 1
+        for candidate in indices(mask):
             total[candidate] = total.get(candidate, 0.0) + value
-            mask ^= low
     return total
