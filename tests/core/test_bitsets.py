@@ -37,3 +37,9 @@ def test_windows_include_their_first_and_last_millisecond() -> None:
             if at_ms < first or (last is not None and at_ms > last)
         )
         assert found.outside(at_ms) == expected, at_ms
+
+
+@pytest.mark.parametrize("count", [1, 7, 9, 40, 900])
+def test_long_sets_are_taken_apart_like_short_ones(count: int) -> None:
+    places = sorted(random.Random(count).sample(range(20_000), count))
+    assert indices(mask_of_places(places)) == places

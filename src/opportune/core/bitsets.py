@@ -12,6 +12,7 @@ LADDER_BYTES_MAX = 2 << 20
 
 
 LONG_BITS = 2048
+FEW_BITS = 8
 
 
 def mask_of_places(places: Iterable[int]) -> int:
@@ -31,9 +32,10 @@ def indices(mask: int) -> list[int]:
     """The places of the bits set, ascending."""
     if not mask & (mask - 1):
         return [mask.bit_length() - 1] if mask else []
-    if mask.bit_length() > LONG_BITS:  # taking bits off one by one would copy all of it for each
+    # Taking bits off one by one copies all of a long set for each.
+    if mask.bit_length() > LONG_BITS and mask.bit_count() > FEW_BITS:
         packed = np.frombuffer(mask.to_bytes((mask.bit_length() + 7) // 8, "little"), np.uint8)
-        places: list[int] = np.unpackbits(packed, bitorder="little").nonzero()[0].tolist()
+        places: list[int] = np.unpackbits(packed, bitorder="little").view(np.bool_).nonzero()[0].tolist()
         return places
     found = []
     while mask:

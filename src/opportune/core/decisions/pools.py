@@ -77,4 +77,4 @@ class Pools:
 def places_of(mask: int, count: int) -> Ints:
     """The places of the bits set, ascending, as an array; `count` is how many there can be."""
     packed = np.frombuffer(mask.to_bytes((count + 7) // 8, "little"), np.uint8)
-    return np.flatnonzero(np.unpackbits(packed, count=count, bitorder="little"))
+    return np.flatnonzero(np.unpackbits(packed, count=count, bitorder="little").view(np.bool_))
