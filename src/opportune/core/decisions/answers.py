@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from opportune.core.decisions.records import DecisionRecord
 from opportune.core.signals import format_time
 
 RULES_SHOWN_MAX = 5
+_GAP = re.compile(r"\{([^{}]*)\}")
 
 
 class OfferShown(msgspec.Struct, frozen=True):
@@ -196,13 +198,16 @@ def _shown(brain: Brain, record: DecisionRecord, offer_id: str, channel: str) ->
 
 def fill(text: str, values: Mapping[str, Any]) -> str:
     """`{name}` becomes the value; a value that is missing leaves a gap that reads well ("your")."""
-    for name, value in values.items():
-        if "{" not in text:
-            break
+
+    def put(found: re.Match[str]) -> str:
+        value = values.get(found[1], found)
+        if value is found:
+            return str(found[0])
         if isinstance(value, float):
-            value = f"{value:.4g}"
-        text = text.replace("{" + name + "}", "your" if value is None else str(value))
-    return text
+            return f"{value:.4g}"
+        return "your" if value is None else str(value)
+
+    return _GAP.sub(put, text) if "{" in text else text
 
 
 def _grant(record: DecisionRecord, shown: OfferShown, channel: str, expires_ms: int, sign: Sign) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
+import numpy as np
 
-from opportune.core.bitsets import indices
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import RuleFired, rules_fired, winner_of
@@ -104,14 +104,13 @@ def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -
 def _runner_up(brain: Brain, record: DecisionRecord, won: Candidate) -> str:
     """The next best other offer that was allowed, and how far it is behind."""
     scored = record.result.scored
-    best: tuple[float, int] | None = None
-    for index, value in zip(indices(mask_of(scored.left)), scored.values, strict=True):
-        if brain.candidates[index].offer is not won.offer and (best is None or value > best[0]):
-            best = value, index
-    if best is None or best[0] <= 0.0:
+    pool = brain.pools.of(mask_of(scored.left))
+    others = np.where(pool.places != brain.offer_of[won.index], scored.values, 0.0)
+    best = int(others.argmax())
+    if others[best] <= 0.0:
         return ""
-    title = brain.candidates[best[1]].offer.title
-    gap = record.result.value - best[0]
+    title = brain.candidates[int(pool.left[best])].offer.title
+    gap = record.result.value - float(others[best])
     how = f"{gap:.2f} {brain.app.currency} behind" if gap > 0 else "worth no less, left out this time"
     return f"Next: {title}, {how}."
 

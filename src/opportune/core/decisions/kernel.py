@@ -86,7 +86,7 @@ def score(brain: Brain, seen: Seen, *, usable: bool, some: Sequence[int] | None 
             frozenset(places),
             scored=some,
         )
-    values = [seen.features.get(name) for name in brain.views.names]
+    values = list(map(seen.features.get, brain.views.names))
     if some is not None and isinstance(brain.model, CompiledModel):
         scores = brain.model.score_some(values, some)
     else:

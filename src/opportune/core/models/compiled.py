@@ -26,6 +26,7 @@ LOG_ODDS_MAX = 500.0
 _GRID = 2.0**32
 _DIGITS = 1e9
 _UNCOVERED = 400.0
+_NUMBERS = (int, float)
 
 Reasons = tuple[tuple[str, float], ...]
 Numeric = tuple[int, int, tuple[float, ...]]
@@ -137,7 +138,7 @@ class CompiledModel:
         bins = [0]
         for position, missing, edges in self._numeric:
             value = values[position]
-            if isinstance(value, float | int) and value == value:
+            if isinstance(value, _NUMBERS) and value == value:
                 bins.append(missing + 1 + bisect_right(edges, value))
             else:
                 bins.append(missing)
@@ -152,9 +153,10 @@ class CompiledModel:
     def _reasons(self, bins: list[int], offer_index: int, top: int) -> Reasons:
         if not self.covered[offer_index]:
             return ()
-        parts: list[float] = self._effect[offer_index].take(bins[1:]).tolist()
-        order = sorted(range(len(parts)), key=lambda i: -abs(parts[i]))[:top]
-        return tuple((self.feature_names[i], round(parts[i], 9)) for i in order if parts[i])
+        parts = self._effect[offer_index].take(bins[1:])
+        order = (-np.abs(parts)).argsort(kind="stable")[:top].tolist()
+        found: list[float] = parts.tolist()
+        return tuple([(self.feature_names[i], round(found[i], 9)) for i in order if found[i]])
 
 
 def compile_scorecard(card: Scorecard, offers: Sequence[str], feature_names: Sequence[str]) -> CompiledModel:
