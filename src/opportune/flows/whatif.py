@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.flips import Flip, Flips
 from opportune.core.decisions.questions import Question, QuestionError
 from opportune.core.decisions.records import DecisionRecord, decode_record
@@ -14,6 +17,7 @@ from opportune.core.decisions.whatif import Supposed, WhatIf, faults_left, what_
 from opportune.flows.probes import RecordedProbe
 from opportune.flows.region import Region
 from opportune.flows.replay import UnknownDecision
+from opportune.ports import Records
 
 FLIPS_MAX = 200
 """Candidates searched for one answer; name one for more."""
@@ -23,13 +27,13 @@ FLIPS_MAX = 200
 def what_if_decided(region: Region, id_: str, supposed: Supposed) -> WhatIf:
     """A recorded decision with what is supposed; raises UnknownDecision, QuestionError, LookupError for a release."""
     # 1. read
-    return _beside(region, record_of(region, id_), supposed)
+    return beside(region.releases.brain_of, record_of(region.records, id_), supposed)
 
 
 def what_if_now(region: Region, question: Question, supposed: Supposed) -> WhatIf:
     """What a customer would be answered now, beside what they would be with what is supposed."""
     # 1. look
-    return _beside(region, region.decide.previewed(question), supposed)
+    return beside(region.releases.brain_of, region.decide.previewed(question), supposed)
 
 
 def flips_of(region: Region, id_: str, candidate: str | None = None) -> tuple[Flip, ...]:
@@ -37,7 +41,7 @@ def flips_of(region: Region, id_: str, candidate: str | None = None) -> tuple[Fl
 
     Raises UnknownDecision; QuestionError for a candidate that the decision's release does not have.
     """
-    record = record_of(region, id_)
+    record = record_of(region.records, id_)
     return flips_in(Flips(region.releases.brain_of(record.release)), record, candidate)
 
 
@@ -56,16 +60,17 @@ def flips_in(flips: Flips, record: DecisionRecord, candidate: str | None = None)
     return tuple(flips.of(record, one.id) for one in losing[:FLIPS_MAX])
 
 
-def record_of(region: Region, id_: str) -> DecisionRecord:
+def record_of(records: Records, id_: str) -> DecisionRecord:
     """The record of a decision; UnknownDecision when there is none of this id."""
-    stored = region.records.decision(id_)
+    stored = records.decision(id_)
     if stored is None:
         raise UnknownDecision(id_)
     return decode_record(stored.record)
 
 
-def _beside(region: Region, record: DecisionRecord, supposed: Supposed) -> WhatIf:
-    # 2. decide again and 3. beside each other
-    brain = region.releases.brain_of(record.release)
-    other = brain if supposed.release is None else region.releases.brain_of(supposed.release)
+def beside(brain_of: Callable[[str], Brain], record: DecisionRecord, supposed: Supposed) -> WhatIf:
+    """A record's decision and what it would be with what is supposed."""
+    # 2. decide again and 3. lay beside each other
+    brain = brain_of(record.release)
+    other = brain if supposed.release is None else brain_of(supposed.release)
     return what_if(brain, record, other, supposed, RecordedProbe(faults_left(record, supposed)))

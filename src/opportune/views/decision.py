@@ -15,7 +15,7 @@ from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import WhyNot, reason_of, why_not
 from opportune.core.decisions.flagged import Flagged, flagged
 from opportune.core.decisions.masks import count_of, first_of
-from opportune.core.decisions.records import STEPS, DecisionRecord, ScoredRow, decode_record
+from opportune.core.decisions.records import STEPS, DecisionRecord, Pick, ScoredRow, decode_record
 from opportune.ports import Ledger, Pulse, Records, StoredDecision, StoredOutcome
 from opportune.views.ledger import LedgerState, ledger_state
 
@@ -82,12 +82,24 @@ class Skipped(msgspec.Struct, frozen=True):
     candidates: int
 
 
+class Shown(msgspec.Struct, frozen=True):
+    """A further offer of a slate."""
+
+    offer: str
+    title: str
+    channel: str
+    value: float
+    action_probability: float
+    confidence: float
+
+
 class DecisionView(msgspec.Struct, frozen=True):
     """The whole case. `candidates` is empty and `words` None when the release is not on the shelf any more.
 
     `total_us` is what the record measured (up to the write); `whole_us` includes writing and answering, known
     while the decision is in the pulse. `contacts` are (scope, offer, channel, at_ms). `flags` are the quality rules
-    that data it saw had broken.
+    that data it saw had broken. `slate` are further offers beside the first, `limit` how many were asked for,
+    `forced` the policies that forced the choice, `room` what was left of limits over everybody.
     """
 
     id: str
@@ -128,6 +140,10 @@ class DecisionView(msgspec.Struct, frozen=True):
     leaf: int
     ledger: LedgerState
     flags: tuple[Flagged, ...] = ()
+    limit: int = 1
+    slate: tuple[Shown, ...] = ()
+    forced: tuple[str, ...] = ()
+    room: tuple[tuple[str, float], ...] = ()
 
 
 def decision_view(
@@ -193,7 +209,21 @@ def _who_and_what(stored: StoredDecision, record: DecisionRecord, brain: Brain |
         "degraded": result.degraded,
         "faults": record.faults,
         "leaf": stored.leaf,
+        "limit": asked.limit,
+        "forced": result.forced,
+        "room": tuple(sorted(seen.room.items())),
+        "slate": tuple(
+            Shown(
+                pick.offer, _title(brain, pick), pick.channel, pick.value, pick.action_probability, pick.confidence
+            )
+            for pick in result.slate
+        ),
     }
+
+
+def _title(brain: Brain | None, pick: Pick) -> str:
+    candidate = None if brain is None else brain.by_id.get(f"{pick.offer}@{pick.channel}")
+    return pick.offer if candidate is None else candidate.offer.title
 
 
 def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:

@@ -342,8 +342,9 @@ class Clearings:
             if held not in still:
                 found.append((len(still), number, At(at_ms)))
         found.sort(key=lambda one: one[:2])
-        ways: Ways = [(one,) for _, _, one in found if one.at_ms > seen.at_ms][:LATER_MAX]
-        ways += [(one,) for _, _, one in found if one.at_ms < seen.at_ms][:EARLIER_MAX]
+        later = [one for _, _, one in found if one.at_ms > seen.at_ms][:LATER_MAX]
+        earlier = [one for _, _, one in found if one.at_ms < seen.at_ms][:EARLIER_MAX]
+        ways: Ways = [(one,) for one in (*later, *earlier)]
         if len(self._opening) >= OPENING_MAX:
             self._opening.clear()
         self._opening[key] = ways

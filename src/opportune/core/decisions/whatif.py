@@ -208,6 +208,24 @@ def _typed(field: str, value: object, type_: str) -> object:
     return value
 
 
+def read_value(field: str, text: str, type_: str) -> Any:  # noqa: ANN401 - a feature has any type
+    """A value written as text, as its type has it; `null` is one nobody knows. QuestionError names the field."""
+    if text == "null":
+        return None
+    try:
+        if type_ == "bool":
+            return {"true": True, "yes": True, "false": False, "no": False}[text]
+        if type_ in ("int", "timestamp", "duration"):
+            return int(text)
+        if type_ == "double":
+            return float(text)
+    except (ValueError, KeyError):
+        raise QuestionError("invalid_value", field, f"`{field}`: `{text[:64]}` is no {type_}") from None
+    if type_.startswith("list("):
+        return [part.strip() for part in text.split(",")] if text else []
+    return text
+
+
 def _channels(brain: Brain, asked: Asked, channels: tuple[str, ...]) -> tuple[str, ...]:
     opens = brain.moments[asked.moment].channels
     for name in channels:

@@ -53,7 +53,7 @@ def what_if(
         if region.records.decision(decision) is None:
             raise Refusal(no_decision(region, decision))
         hash_ = None if release is None else named_release(region, release)
-        record = record_of(region, decision)
+        record = record_of(region.records, decision)
         brain = region.releases.brain_of(hash_ or record.release)
         moment = brain.moments.get(record.asked.moment)
         supposed = Supposed(
@@ -77,7 +77,7 @@ def flips_shown(region: Region, decision: str, candidate: str | None, as_json: b
     from opportune.core.decisions.flips import Flips
     from opportune.flows.whatif import flips_in, record_of
 
-    record = record_of(region, decision)
+    record = record_of(region.records, decision)
     flips = Flips(region.releases.brain_of(record.release))
     if candidate is not None:
         return list(flips_in(flips, record, candidate))
@@ -135,27 +135,13 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 
 
 def _typed(option: str, pairs: list[str] | None, types: Mapping[str, str]) -> dict[str, Any]:
-    """`name=value` as the name's type has it; `null` is a value nobody knows, an unknown name is left to the check."""
-    found: dict[str, Any] = {}
-    for name, text in (_pair(option, one) for one in pairs or ()):
-        type_ = types.get(name, "string")
-        try:
-            found[name] = None if text == "null" else _value(text, type_)
-        except ValueError:
-            raise Refusal(f"`{option} {name}={text}`: `{text}` is no {type_}") from None
-    return found
+    """`name=value` as the name's type has it; an unknown name is left to the check."""
+    from opportune.core.decisions.whatif import read_value
 
-
-def _value(text: str, type_: str) -> Any:  # noqa: ANN401 - a feature has any type
-    if type_ == "bool":
-        if text not in ("true", "false"):
-            raise ValueError(text)
-        return text == "true"
-    if type_ in ("int", "timestamp", "duration"):
-        return int(text)
-    if type_.startswith("list("):
-        return [part.strip() for part in text.split(",")] if text else []
-    return float(text) if type_ == "double" else text
+    return {
+        name: read_value(f"{option} {name}", text, types.get(name, "string"))
+        for name, text in (_pair(option, one) for one in pairs or ())
+    }
 
 
 def _contact(text: str) -> tuple[str, str, str]:

@@ -17,6 +17,7 @@ from opportune.doors.console.lineage import LineageRoom, lineage_routes
 from opportune.doors.console.quarantine import QuarantineRoom, quarantine_routes
 from opportune.doors.console.room import Room
 from opportune.doors.console.security import HEADERS, AnyRequest, entered, own_post
+from opportune.doors.console.supposing import Asking, SupposingRoom, supposing_routes
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def console_handlers(deps: ConsoleDeps) -> list[Router]:
     """Everything to mount: one router for `/console`."""
     desk = Desk(deps)
     room = Room(desk)
+    asking = SupposingRoom(desk, room)
 
     async def before(request: AnyRequest) -> AnyResponse | None:
         return _turned_away(desk, room, request)
@@ -42,7 +44,7 @@ def console_handlers(deps: ConsoleDeps) -> list[Router]:
     return [
         Router(
             "/console",
-            route_handlers=[*_pages(room), *_actions(room), *_of_region(desk)],
+            route_handlers=[*_pages(room, asking), *_actions(room), *supposing_routes(asking), *_of_region(desk)],
             before_request=before,
             after_request=_with_headers,
             exception_handlers={HTTPException: problem, Exception: fault},
@@ -83,7 +85,7 @@ def _with_headers(response: AnyResponse) -> AnyResponse:
     return response
 
 
-def _pages(room: Room) -> list[Any]:
+def _pages(room: Room, asking: SupposingRoom) -> list[Any]:
     @get("/", sync_to_thread=True)
     def live(request: Request[Any, Any, Any]) -> Response[str]:
         return room.live(request)
@@ -104,7 +106,7 @@ def _pages(room: Room) -> list[Any]:
     def decision(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Any]:
         if name.endswith(".json"):
             return room.decision_json(name.removesuffix(".json"))
-        return room.decision(request, name)
+        return room.decision(request, name, asking=Asking(asking.form(name)))
 
     @get("/decisions/{name:str}/proof", sync_to_thread=True)
     def proof(name: FromPath[str]) -> Response[bytes]:
@@ -122,10 +124,6 @@ def _pages(room: Room) -> list[Any]:
 
 
 def _actions(room: Room) -> list[Any]:
-    @post("/decisions/{name:str}/replay", sync_to_thread=True, status_code=200)
-    def replayed(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[str]:
-        return room.replay(request, name)
-
     @post("/theme", status_code=303)
     async def theme(request: Request[Any, Any, Any]) -> Response[str]:
         form = await request.form()
@@ -135,4 +133,4 @@ def _actions(room: Room) -> list[Any]:
     def leave(request: Request[Any, Any, Any]) -> Response[str]:
         return room.leave(request)
 
-    return [replayed, theme, leave]
+    return [theme, leave]

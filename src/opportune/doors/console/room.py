@@ -19,7 +19,7 @@ from opportune.doors.console.stream import Streams, following
 from opportune.doors.console.tables import Filters, candidate_table, quoted
 from opportune.flows.identify import customer_named
 from opportune.flows.region import NotReady
-from opportune.flows.replay import Replayed, replay
+from opportune.flows.replay import Replayed
 from opportune.views import DecisionView, LiveView, Revenue, decision_view, live_view, revenue_view
 
 REVENUE_DAYS = 30
@@ -88,11 +88,18 @@ class Room:
             return redirect(f"/console/accounts/{quoted(wanted)}")
         return redirect("/console/customers?nobody=1")
 
-    def decision(self, request: AnyRequest, id_: str, replayed: Replayed | None = None) -> AnyPage:
+    def decision(
+        self, request: AnyRequest, id_: str, replayed: Replayed | None = None, asking: object = None,
+        under: str | None = None,
+    ) -> AnyPage:  # fmt: skip
+        """A decision's page; `asking` is what was asked about it (see `supposing`)."""
         view = self._decision(id_)
         table = candidate_table(view, request.query_params)
         took = self._deps.clock.now_ms()
-        return self._desk.page(request, "decision.html", view=view, table=table, replayed=replayed, now_ms=took)
+        return self._desk.page(
+            request, "decision.html", view=view, table=table, replayed=replayed, now_ms=took, asking=asking,
+            under=under,
+        )  # fmt: skip
 
     def decision_json(self, id_: str) -> Response[bytes]:
         return as_json(self._decision(id_))
@@ -107,18 +114,6 @@ class Room:
             raise NotFoundException(f"`{id_}` is not under a checkpoint yet: try again in a moment") from None
         headers = {"Content-Disposition": f'attachment; filename="{_file_name(id_)}.tlog-proof"'}
         return Response(body, media_type="text/plain", headers=headers)
-
-    def replay(self, request: AnyRequest, id_: str) -> AnyPage:
-        """Decides again from the record and compares the bytes; changes nothing."""
-        if self._deps.records.decision(id_) is None:
-            raise NotFoundException(f"there is no decision `{id_}`")
-        try:
-            found = replay(self._deps.records, self._deps.brain_of, id_)
-        except LookupError as error:
-            found = Replayed(id_, False, f"release {error.args[0]} is not on the shelf any more")
-        if request.headers.get("hx-request") == "true":
-            return Response(self._desk.pages.render("replayed.html", replayed=found), media_type="text/html")
-        return self.decision(request, id_, found)
 
     def static(self, tag: str, name: str) -> Response[bytes]:
         file = self._desk.files.get(name)
