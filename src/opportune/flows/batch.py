@@ -82,11 +82,13 @@ def check(
     return Batch(brain, asked, open_, layout, context, name)
 
 
-def run(decide: Decide, files: ColumnFiles, batch: Batch) -> Iterator[Told]:
-    """Steps 2 to 5 for as many rows as fit at a time; writes nothing."""
+def run(
+    decide: Decide, files: ColumnFiles, batch: Batch, compiled: RowBrain | None = None
+) -> Iterator[Told]:
+    """Steps 2 to 5 for as many rows as fit at a time; writes nothing. `compiled` is the release compiled for tables."""
     rows_at_once = STORED_ROWS_AT_ONCE if batch.stored else FILE_ROWS_AT_ONCE
     now_ms = decide.clock.now_ms()
-    compiled = RowBrain(batch.brain)
+    compiled = compiled or RowBrain(batch.brain)
     # 2. read
     for first, columns in _read(files, batch, rows_at_once):
         customers = customers_of(batch.layout, columns, first)
