@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from opportune.core.bitsets import mask_of_places
 from opportune.core.catalog import Candidate, Offer, candidates_of
-from opportune.core.expressions.nodes import Node, free_names
+from opportune.core.expressions.nodes import Const, Node, free_names
 from opportune.core.expressions.written import written
 from opportune.core.features import CompiledViews
 from opportune.core.limits_reach import idle_limits
@@ -56,6 +56,10 @@ from opportune.core.wording import listed
 K = TypeVar("K", bound=Hashable)
 STEPS_EACH_MAX = 10_000
 WINDOWS_MAX = 40
+REQUIRES_MAX = 2_000
+"""Different requirements that are looked at; further ones count as if everybody met them."""
+
+TRUE = Const(value=True, type="bool")
 TOLD_MAX = 50
 """Of offers and treatments; a playbook in which nothing works needs no thousand lines."""
 
@@ -107,17 +111,20 @@ def stage_of(
             open_ |= in_channel.get(name, 0) << number * size
     places = Places(table, tuple(moment.moment for moment in moments), open_)
     nodes = [condition_of(policy.when, types) for policy in playbook.policies]
-    requires = {text: condition_of(text, types) for text in dict.fromkeys(one.requires for one in playbook.offers)}
+    texts = list(dict.fromkeys(one.requires for one in playbook.offers))
+    requires = {text: condition_of(text, types) for text in texts[:REQUIRES_MAX]}
+    requires |= dict.fromkeys(texts[REQUIRES_MAX:], TRUE)
     owned = {id_: condition_of(text, types) for id_, text in own.items()}
     domains = domains_of(playbook, at_ms)
     worlds = Worlds([*nodes, *requires.values(), *owned.values()], variables, domains, places)
     windows = {offer.offer: _window(offer) for offer in playbook.offers}
-    bounds = [*windows.values(), *(validity(policy) for policy in playbook.policies)]
+    bounds = [validity(policy) for policy in playbook.policies]
+    bounds += windows.values() if _few(windows) else ()
     worlds.also("now", [ms for pair in bounds for ms in pair if ms is not None])
     scene = Scene(
         worlds=worlds,
         rules=rules_of(playbook.policies, nodes, worlds),
-        background=tuple(_background(playbook, candidates, places, worlds, windows)),
+        background=tuple(_background(playbook, candidates, places, worlds, windows, at_ms)),
         known=names_known(playbook, candidates, domains),
         own=owned,
     )
@@ -129,28 +136,35 @@ def stage_of(
 
 def _background(
     playbook: Playbook, candidates: Sequence[Candidate], places: Places, worlds: Worlds,
-    windows: Mapping[str, tuple[int | None, int | None]],
+    windows: Mapping[str, tuple[int | None, int | None]], at_ms: int | None,
 ) -> Iterator[Goal]:  # fmt: skip
     """What holds in every decision: an offer is shown while it is valid, and only some moments come with a context."""
-    over, timed = 0, list[Goal]()
-    for (first, last), mask in grouped(candidates, lambda one: windows[one.offer.offer]).items():
-        if first is None and last is None:
-            continue
-        inside = worlds.within("now", first, last)
-        if not inside.true:
-            over |= mask
-        else:
-            rest = places.open & ~places.of(mask)
-            timed.append(Either((Within(PLACE, rest), Within(inside.axis, inside.true))))
+    over = 0
+    masks = grouped(candidates, lambda one: windows[one.offer.offer])
+    for (first, last), mask in masks.items():
+        over |= mask if _is_over(first, last, at_ms) else 0
     yield Within(PLACE, places.open & ~places.of(over))
-    # Only what limits the time of a decision needs them: to leave them out is to claim less.
-    yield from timed if len(timed) <= WINDOWS_MAX else ()
+    for (first, last), mask in masks.items() if _few(windows) else ():
+        if first is not None or last is not None:
+            inside = worlds.within("now", first, last)
+            rest = places.open & ~places.of(mask)
+            yield Either((Within(PLACE, rest), Within(inside.axis, inside.true)))
     every = (1 << len(candidates)) - 1
     for name in sorted({name for moment in playbook.app.moments for name in moment.context}):
         asked = [number for number, moment in enumerate(playbook.app.moments) if name in moment.context]
         given = worlds.given(f"context.{name}")
         allowed = places.of(every, asked) & places.open
         yield Either((Within(given.axis, given.false), Within(PLACE, allowed)))
+
+
+def _few(windows: Mapping[str, tuple[int | None, int | None]]) -> bool:
+    """Whether the dates of offers are looked at: to leave them out is to claim less."""
+    return len(set(windows.values())) <= WINDOWS_MAX
+
+
+def _is_over(first: int | None, last: int | None, at_ms: int | None) -> bool:
+    """Whether an offer is never valid, or not any more."""
+    return last is not None and ((first is not None and last <= first) or (at_ms is not None and last <= at_ms))
 
 
 def grouped(candidates: Sequence[Candidate], key: Callable[[Candidate], K]) -> dict[K, int]:
