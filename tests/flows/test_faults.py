@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from small import ask, card, consenting, kept, playbook, question, region_of
+from small import ask, card, consenting, kept, playbook, question, region_of, say
 
 from opportune.core.decisions.answers import Answer
 from opportune.core.features import FeatureSpec, FeatureView, ReaderSpec
@@ -243,7 +243,14 @@ def test_what_was_handed_to_a_store_that_hung_is_kept_when_it_comes_back(world: 
 
 
 def test_a_decision_made_again_in_the_commit_waits_for_no_model(world: World) -> None:
-    """The writer is everybody's: what the model said before counts, and it is not asked again."""
+    """The writer is everybody's: what the model said of the same counts, and it is not asked again."""
+    again_with(world, changed=False, said=())
+    again_with(world, changed=True, said=("score.late",))
+
+
+def again_with(world: World, *, changed: bool, said: tuple[str, ...]) -> None:
+    """Of two decisions at once the second is made again; what is known of the customer may have `changed`."""
+    world.model.to("fine")
     found: list[Future[Answer | BaseException]] = [Future(), Future()]
     world.store.to("hung")
     for one in found:
@@ -252,15 +259,17 @@ def test_a_decision_made_again_in_the_commit_waits_for_no_model(world: World) ->
         assert world.decide.gate.enter("interactive")
         world.decide.begin(asking, one.set_result)
         wait_for(lambda calls=calls: world.store.calls > calls)  # type: ignore[misc]
+    if changed:
+        say(world.region, "usage.recorded", "bob", count=100)
     calls = world.model.calls
     world.model.to("hung")
     world.store.to("fine")
     answers = [one.result(60) for one in found]
     assert world.model.calls == calls
-    for answer in answers:
+    for answer, missing in zip(answers, ((), said), strict=True):
         assert isinstance(answer, Answer)
-        assert (answer.disposition, answer.degraded) == ("offered", ())
-        assert answer.model is not None
+        assert (answer.disposition, answer.degraded) == ("offered", missing)
+        assert (answer.model is None) == (missing != ())
         kept(world.region, answer.decision_id)
 
 

@@ -50,6 +50,16 @@ def test_64_duplicates_at_once_are_one_decision_and_one_reservation_with_equal_a
         assert region.gate.under_way == 0
 
 
+def test_the_grant_of_a_key_is_signed_alone_so_that_it_never_changes(tmp_path: Path) -> None:
+    with region_of(tmp_path, playbook(limits=())) as region:
+        consenting(region, "ada", "bob")
+        with busy_writer(region):
+            company, keyed = ask(region, question("bob")), ask(region, question(idempotency_key="k"))
+        first = region.decide.granted([company.result(60), keyed.result(60)])[1]
+        assert first.grant is not None
+        assert region.decide.run(question(idempotency_key="k")).grant == first.grant
+
+
 def test_another_question_under_the_same_key_is_refused_while_it_is_under_way_and_after(tmp_path: Path) -> None:
     with region_of(tmp_path) as region:
         consenting(region, "ada", "bob")

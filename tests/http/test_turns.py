@@ -123,6 +123,20 @@ def test_whoever_waited_for_too_long_is_shed_without_anybody_leaving() -> None:
     on_a_loop(story)
 
 
+def test_whoever_waited_for_too_long_behind_a_higher_class_is_shed_too() -> None:
+    async def story() -> None:
+        deciding = Deciding(places=1)
+        deciding.ask("first", "critical")
+        deciding.ask("batch", "batch")
+        deciding.now_us += BUDGET_MS * 1000
+        deciding.ask("critical", "critical")
+        while not deciding.shed_:
+            await asyncio.sleep(0.001)
+        assert (deciding.shed_, deciding.turns.waiting) == (["batch"], 1)
+
+    on_a_loop(story)
+
+
 def test_whoever_has_the_safe_default_already_is_told_and_not_recorded() -> None:
     async def story() -> None:
         deciding = Deciding(places=1)

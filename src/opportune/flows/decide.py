@@ -239,9 +239,6 @@ class Decide(msgspec.Struct, frozen=True):
             self.store.succeeded()
         if outcome.degraded:
             self.breakers.missed(outcome.degraded)
-        if asking.question.idempotency_key is not None:
-            # Signed by itself: whoever asks again under this key gets the same bytes.
-            outcome = self.granted([outcome])[0]
         now_us = self.clock.tick_us()
         self.pulse.record(
             at_ms, now_us - asking.start_us, outcome.disposition, outcome.decision_id, now_us - asking.handed_us
@@ -261,7 +258,7 @@ class Decide(msgspec.Struct, frozen=True):
         made = resting_on_nothing(record, self.clock.salt())
         answer = answer_of(brain, record)
         asking.handed_us = self.clock.tick_us()
-        self.records.submit(
+        self.records.submit_short(
             lambda tx: self._record_shed(tx, brain, named, made, answer),
             lambda outcome: self._recorded(asking, record.seen.at_ms, outcome, done),
         )
