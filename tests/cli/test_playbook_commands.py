@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def test_a_new_playbook_is_sound_through_the_real_entry_point(tmp_path: Path) ->
     assert checked.out.startswith("ok: 8 offers, 3 channels")
     tested = shell("test", cwd=tmp_path / "mine")
     assert tested.code == 0
-    assert "60 of 60 passed" in tested.out
+    assert re.search(r"^(\d+) of \1 passed \(13 view tests, ", tested.out)
 
 
 def test_init_refuses_a_folder_with_something_in_it(playbook: Path) -> None:

@@ -6,6 +6,7 @@ import playbook_folders as folders
 import pytest
 
 from opportune.adapters.playbook import PlaybookError, check_references, load
+from opportune.adapters.playbook.examine import examine
 
 CASES = [
     ("offers", "in_app: {headline", "in_ap: {headline", "13:7: unknown channel `in_ap`; did you mean `in_app`?"),
@@ -50,6 +51,77 @@ CASES = [
     ("scenarios", "seats_25@in_app", "seats_25@email", "8:42: unknown candidate `seats_25@email`"),
     ("scenarios", "limit: seats", "limits: seats", "7:15: unknown context value `limits`"),
     ("scenarios", "seat_ratio: 0.9", "seatratio: 0.9", "6:16: unknown feature `seatratio`"),
+    (
+        "scenarios",
+        "at: 2026",
+        "like: a full tean\n    at: 2026",
+        "5:11: unknown scenario `a full tean`; did you mean `a full team`",
+    ),
+    ("scenarios", "at: 2026", "like: a full team\n    at: 2026", "5:11: `a full team` is like this one in turn"),
+    ("scenarios", "at: 2026", "timezone: Berlin\n    at: 2026", "5:15: time zone `Berlin` does not exist"),
+    (
+        "scenarios",
+        "at: 2026",
+        "consents: {marketing/in_ap: given}\n    at: 2026",
+        "5:16: unknown consent `marketing/in_ap`",
+    ),
+    ("scenarios", "at: 2026", "consents: {marketing/in_app: yes}\n    at: 2026", "`yes` is not one of `given`"),
+    (
+        "scenarios",
+        "at: 2026",
+        "contacts: [{offer: seats_11, channel: in_app}]\n    at: 2026",
+        "unknown offer `seats_11`",
+    ),
+    ("scenarios", "at: 2026", "contacts: [{offer: seats_10, channel: inapp}]\n    at: 2026", "unknown channel `inapp`"),
+    (
+        "scenarios",
+        "at: 2026",
+        "contacts: [{offer: seats_10, channel: in_app, age: long}]\n    at: 2026",
+        "`long` is not a du",
+    ),
+    ("scenarios", "at: 2026", "unread: {seats: late}\n    at: 2026", "5:14: unknown view read from outside `seats`"),
+    (
+        "scenarios",
+        "at: 2026",
+        "room: {limits.mail: 0}\n    at: 2026",
+        "5:12: unknown limit over everybody `limits.mail`",
+    ),
+    ("scenarios", "at: 2026", "faults: [score:slow]\n    at: 2026", "5:14: `score:slow` is not one of `assign:open`"),
+    ("scenarios", "at: 2026", "draw: 1.5\n    at: 2026", "5:11: `1.5` is out of range: it must be at most 1"),
+    ("scenarios", "at: 2026", "limit: 11\n    at: 2026", "5:12: `11` is out of range: it must be at most 10"),
+    ("scenarios", "{offer: seats_10", "{disposition: offer", "8:27: `offer` is not one of `offered`, `no_offer`"),
+    ("scenarios", "{offer: seats_10", "{reason: NO_CONSNT", "did you mean `NO_CONSENT`?"),
+    ("scenarios", "{offer: seats_10", "{would: seats_10", "8:21: unknown candidate `seats_10`"),
+    ("scenarios", "{offer: seats_10", "{slate: [seats_11]", "8:22: unknown offer `seats_11`"),
+    ("scenarios", "{offer: seats_10", "{forced: [permit.al]", "unknown policy `permit.al`; did you mean `permit.all`?"),
+    ("scenarios", "{offer: seats_10", "{value: [2, 1]", "8:14: `value` is a number, or two: [least, most]"),
+    ("scenarios", "{offer: seats_10", "{value: [1, 2, 3]", "`value` is a number, or two"),
+    (
+        "scenarios",
+        "{offer: seats_10",
+        "{says: {everybody: [x]}",
+        "`everybody` is not one of `agent`, `auditor`, `customer`",
+    ),
+    (
+        "opportune",
+        "context:",
+        "safe_default: {headline: 'You have {seats}'}\n    context:",
+        "`{seats}` is not filled in here",
+    ),
+    (
+        "opportune",
+        "context:",
+        "weights: {seat: 2.0}\n    context:",
+        "unknown offer or kind `seat`; did you mean `seats`?",
+    ),
+    ("opportune", "context:", "weights: {seats: -1.0}\n    context:", "`-1.0` is out of range: it must be 0 or more"),
+    (
+        "opportune",
+        "project: shop",
+        "project: shop\narbitration: {same_kind_max: 0}",
+        "`0` is out of range: it must be more",
+    ),
+    ("offers", "owner: growth", "owner: growth\n    lever: -2", "9:12: `-2.0` is out of range: it must be 0 or more"),
     ("policies", "owner: legal", "owner: legal\n    valid_to: never", "16:15: `never` is not an RFC 3339"),
     ("policies", "id: consent.marketing", "id: permit.all", "10:9: `id` `permit.all` is defined twice"),
 ]
@@ -80,3 +152,15 @@ def test_a_duplicate_says_where_the_first_one_is(tmp_path: Path) -> None:
     (problem,) = caught.value.problems
     assert (problem.file, problem.line, problem.column) == ("channels/z.yaml", 2, 14)
     assert problem.message.endswith("(first in channels/channels.yaml:2:14)")
+
+
+def test_settings_that_do_nothing_are_warned_about(tmp_path: Path) -> None:
+    weighted = folders.APP.replace("    context:", "    weights: {seats: 2.0}\n    context:")
+    levered = folders.OFFERS.replace("    requires", "    lever: 2.0\n    requires", 1)
+    found = examine(folders.write(tmp_path, opportune=weighted, offers=levered))
+    said = [str(warning) for warning in found.warnings if "pcvl" in warning.message]
+    rest = "is used only where `arbitration` says `method: pcvl`: remove it, or change the method"
+    assert said == [f"offers/seats.yaml:9:12: `lever` {rest}", f"opportune.yaml:9:5: `weights` {rest}"]
+    pcvl = weighted.replace("project: shop", "project: shop\narbitration: {method: pcvl}")
+    found = examine(folders.write(tmp_path, opportune=pcvl, offers=levered))
+    assert not [warning for warning in found.warnings if "pcvl" in warning.message]

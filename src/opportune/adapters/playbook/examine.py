@@ -10,6 +10,7 @@ import msgspec
 
 from opportune.adapters.playbook.compile_errors import place_error, place_expression_error
 from opportune.adapters.playbook.folder import LoadedPlaybook, load
+from opportune.adapters.playbook.idle import idle_settings
 from opportune.adapters.playbook.marks import Marks
 from opportune.adapters.playbook.problems import PlaybookError, PlaybookProblem
 from opportune.core.builtin_contracts import with_builtins
@@ -48,7 +49,7 @@ def examine(folder: Path | str, at_ms: int | None = None) -> Examined:
     views, problems = _views(loaded)
     if views is None:
         return Examined(loaded.playbook, problems)
-    warnings: list[PlaybookProblem] = []
+    warnings = list(idle_settings(loaded.playbook, loaded.marks))
     notes: list[PlaybookProblem] = []
     problems = tuple(_rules(loaded, views, warnings))
     if not problems:
