@@ -24,7 +24,7 @@ class Supposing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A question about a customer as they are now, and what is supposed to be otherwise."""
 
     question: Question
-    suppose: Supposed = Supposed()
+    suppose: Supposed = msgspec.field(default_factory=Supposed)
 
 
 class WhatIfs(Controller):
