@@ -96,6 +96,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rows_of_seen(brain, random_release.MOMENTS[0], random_release.CHANNELS, ids, seen, [{}] * 50)
     whole = RowBrain(brain).decide(rows)
     monkeypatch.setattr(batch, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(batch, "CELLS_AT_ONCE", 3 * len(brain.candidates))
     parts = RowBrain(brain).decide(rows)
 
     for name in Answers.__struct_fields__:

@@ -27,9 +27,13 @@ from opportune.core.policies.plan import Plan
 from opportune.core.policies.rows import RowMasks, RowPolicies, RowStanding, Table, Words, any_of, words_of
 
 ROWS_AT_ONCE = 8_192
-"""Of the shortlist: masks are small, and each step costs a call."""
+"""Of the shortlist, at most: masks are small, and each step costs a call."""
+WORDS_AT_ONCE = 1 << 17
+"""How many words a mask of all rows may have: with a large catalog fewer rows are worked on at once."""
 CHOSEN_AT_ONCE = 1_024
-"""Of scoring and arbitration: matrices of rows x candidates, small enough to stay near the processor."""
+"""Of scoring and arbitration, at most."""
+CELLS_AT_ONCE = 1 << 20
+"""How many rows x candidates a matrix may have: small enough to stay near the processor, and to bound the memory."""
 
 DISPOSITIONS: tuple[Disposition, ...] = get_args(Disposition)
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -118,9 +122,9 @@ class RowBrain:
     def decide(self, rows: Rows) -> Answers:
         """The answers, in the order of the rows."""
         count = len(rows.ids)
+        at_once = max(1, min(ROWS_AT_ONCE, WORDS_AT_ONCE // self.policies.width))
         parts = [
-            self._decide(rows.some(slice(start, min(start + ROWS_AT_ONCE, count))))
-            for start in range(0, count, ROWS_AT_ONCE)
+            self._decide(rows.some(slice(start, min(start + at_once, count)))) for start in range(0, count, at_once)
         ]
         if not parts:
             nothing = np.zeros(0)
@@ -140,9 +144,10 @@ class RowBrain:
         open_ = any_of(listed.left)
         # 5. score, 6. choose
         tired = _recent(rows)
+        at_once = max(1, min(CHOSEN_AT_ONCE, CELLS_AT_ONCE // self.count))
         parts = [
-            self._chosen(rows, listed, tired, slice(start, start + CHOSEN_AT_ONCE))
-            for start in range(0, len(rows.ids), CHOSEN_AT_ONCE)
+            self._chosen(rows, listed, tired, slice(start, start + at_once))
+            for start in range(0, len(rows.ids), at_once)
         ]
         chosen = Chosen(*(np.concatenate(arrays) for arrays in zip(*map(msgspec.structs.astuple, parts), strict=True)))
         return self._answers(listed, open_, chosen, held, rows)
