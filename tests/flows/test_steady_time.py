@@ -78,6 +78,19 @@ def test_a_drift_is_followed_slowly_and_never_backwards(tmp_path: Path) -> None:
     assert clock.steady.step_ms == 0
 
 
+def test_less_than_a_second_is_made_up_for_without_going_back(tmp_path: Path) -> None:
+    machine = Machine()
+    clock = machine.clock(tmp_path / "clock.json")
+    machine.off_ms = -900
+    seen = []
+    for _ in range(20_000):
+        machine.true_ms += 1
+        seen.append(clock.now_ms())
+    assert seen == sorted(seen)
+    assert machine.true_ms - seen[-1] == pytest.approx(200, abs=10)  # a hundredth of twenty seconds
+    assert clock.steady.step_ms == 0
+
+
 def test_another_boot_believes_the_machine(tmp_path: Path) -> None:
     machine, file = Machine(), tmp_path / "clock.json"
     machine.clock(file).now_ms()
