@@ -134,7 +134,7 @@ class Life:
                 self._settle(CROWD if self.random.random() < 0.03 else UNDER_WAY_MAX)
                 self._happen(answers)
                 # Nobody is under way: time that passes between questions is no latency.
-                self.clock.at_ms += self.random.randrange(40_000, 3_600_000)
+                self.clock.at_ms += self.random.randrange(40_000, 8 * 3_600_000)
             self._ask(answers)
         self._settle(UNDER_WAY_MAX)
 
@@ -190,6 +190,8 @@ class Life:
                 ("consent.withdrawn", {"purpose": "marketing", "channels": ["*"]}),
                 ("consent.given", {"purpose": "marketing", "channels": ["*"]}),
                 ("consent.given", {"purpose": "marketing", "channels": ["email", "in_app"]}),
+                ("consent.given", {"purpose": "marketing", "channels": ["*"]}),
+                ("consent.given", {"purpose": "marketing", "channels": ["*"]}),
                 ("ticket.opened", {"ticket": f"T{self._number}", "priority": "urgent"}),
                 ("ticket.closed", {"ticket": f"T{self._number - 3}", "priority": "urgent", "satisfaction": 2}),
             ))  # fmt: skip

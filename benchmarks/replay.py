@@ -24,7 +24,7 @@ from opportune.flows.replay import pages, replay_window
 def measured(decisions: int, seed: int) -> dict[str, Any]:
     """Records and replays so many; what was met, how many differ, and how long each part took."""
     with tempfile.TemporaryDirectory() as scratch, opened(Path(scratch)) as region:
-        life = Life(region, seed)
+        life = Life(region, seed, accounts=min(600, 100 + decisions // 100))
         began = time.perf_counter()
         life.decide(decisions)
         recorded_s = time.perf_counter() - began

@@ -139,7 +139,7 @@ def test_flips_are_for_one_candidate_or_all_losers(tmp_path: Path) -> None:
         assert one[0].words == (
             "It would have won with consent to marketing by in_app given (it is unknown)."
         )
-        assert "and worth 20.01 EUR more" in both[1].words
+        assert "and with a value 20.01 EUR higher" in both[1].words
         with pytest.raises(QuestionError, match="no candidate is called `nothing`"):
             flips_of(region, id_, "nothing")
         with pytest.raises(UnknownDecision):

@@ -207,7 +207,7 @@ def words_of(brain: Brain, state: State, change: Change) -> str:
             return f"with the channel {change.channel} asked for as well"
         case NoFault():
             return f"without the fault ({', '.join(change.faults)})"
-    return f"worth {change.amount:,.2f} {brain.app.currency} more"
+    return f"with a value {change.amount:,.2f} {brain.app.currency} higher"
 
 
 def _time_words(old_ms: int, new_ms: int) -> str:
