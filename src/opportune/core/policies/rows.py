@@ -27,6 +27,8 @@ from .plan import Both, Choice, Fixed, Group, Groups, Guard, Index, Not, Plan, P
 Words: TypeAlias = NDArray[np.uint64]
 """Masks over the candidates, 64 to a word: (rows, words), or (words,) where it is the same for every row."""
 
+SHORT = 16
+"""Masks of up to so many words are laid out word by word."""
 NUMERIC = frozenset(("int", "double", "timestamp", "duration"))
 
 
@@ -151,7 +153,7 @@ class RowPolicies:
                 return self._index(plan, table)
             case Not():
                 part = self.masks(plan.part, table)
-                return part._replace(true=self.every & ~_or(part.true, part.failed))
+                return part._replace(true=_all(self.every, table.count) & ~_or(part.true, part.failed))
             case Both():
                 return self._both(plan, [self.masks(part, table) for part in plan.parts])
             case Choice():
@@ -160,7 +162,7 @@ class RowPolicies:
 
     def judge(self, table: Table, at_ms: int, within: int) -> RowStanding:
         """Where every candidate of `within` (a mask) stands in every row, at one instant."""
-        asked, nothing = words_of(within, self.width), np.zeros(self.width, np.uint64)
+        asked, nothing = _all(words_of(within, self.width), table.count), np.zeros(self.width, np.uint64)
         hard = permitted = forced = review = unexplored = nothing
         held: list[tuple[Policy, Words]] = []
         skipped: list[tuple[str, Words]] = []
@@ -352,8 +354,20 @@ class RowPolicies:
 
 def _spread(rows: Bools, mask: Words) -> Words:
     """The mask in the rows that are set, nothing in the others."""
-    # All bits of a word are set by the negative of 1: quicker than a choice per word.
-    return np.negative(rows.astype(np.int64)).view(np.uint64)[:, None] & mask
+    # All bits of a word are set by the negative of 1: quicker than a choice per word. Word by word, as NumPy is slow
+    # where the innermost of two dimensions is short.
+    bits = np.negative(rows.astype(np.int64)).view(np.uint64)
+    if len(mask) > SHORT:
+        return bits[:, None] & mask
+    found = np.empty((len(rows), len(mask)), np.uint64)
+    for place, word in enumerate(mask):
+        np.bitwise_and(bits, word, out=found[:, place])
+    return found
+
+
+def _all(mask: Words, count: int) -> Words:
+    """The mask in every row, laid out: joined with other masks quicker than where each row is the same one."""
+    return np.ascontiguousarray(np.broadcast_to(mask, (count, len(mask))))
 
 
 def _or(one: Words, other: Words | None) -> Words:
