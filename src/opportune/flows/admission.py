@@ -26,8 +26,8 @@ RANKS: Final[Mapping[PriorityClass, int]] = {name: rank for rank, name in enumer
 """The order of classes, the first served first and shed last."""
 
 PLACES_AT_FIRST: Final = 128
-PLACES_MIN: Final = 8
-SLOW_SHARE: Final = 0.35
+PLACES_MIN: Final = 16
+SLOW_SHARE: Final = 0.5
 """A decision that took more than this part of its budget, once it had its place, met too much company."""
 GROWTH: Final = 0.1
 """Places gained by each decision that was fast although at least half of all places were taken."""

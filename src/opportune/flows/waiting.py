@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 ROOM_MAX: Final = 1024
 """Questions that wait at the same time; beyond this, one of the lowest class goes."""
-WAIT_SHARE: Final = 0.5
+WAIT_SHARE: Final = 0.4
 """A question waits for at most this part of its budget: the rest is for deciding."""
 
 
