@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-import numpy as np
 
 from opportune.core.catalog import Candidate
 from opportune.core.decisions.brain import Brain
@@ -58,22 +57,24 @@ def words(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...] | N
     `rules` are `rules_fired` of the record, for whoever has them.
     """
     fired = rules_fired(brain, record) if rules is None else rules
-    return Words(_customer(brain, record), _agent(brain, record, fired), _auditor(brain, record, fired))
+    facts = _speaking(record)
+    return Words(
+        _customer(brain, record, facts), _agent(brain, record, fired, facts), _auditor(brain, record, fired)
+    )  # fmt: skip
 
 
-def _customer(brain: Brain, record: DecisionRecord) -> str:
+def _customer(brain: Brain, record: DecisionRecord, facts: list[str]) -> str:
     result = record.result
     if result.disposition != "offered" or result.offer is None:
         return NOTHING_TO_SUGGEST
     title = brain.by_id[f"{result.offer}@{result.channel}"].offer.title
-    facts = _speaking(record)[:CUSTOMER_FACTS_MAX]
-    because = f" because {' and '.join(facts)}" if facts else ""
+    because = f" because {' and '.join(facts[:CUSTOMER_FACTS_MAX])}" if facts else ""
     further = [brain.by_id[f"{pick.offer}@{pick.channel}"].offer.title for pick in result.slate]
     also = f" You may also like {_listed(further)}." if further else ""
     return f"We suggest {title}{because}.{also} You can say no, and we will not ask again soon."
 
 
-def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -> str:
+def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...], facts: list[str]) -> str:
     result = record.result
     won = winner_of(record)
     tried = result.reason == "EXPLORED" and won is None
@@ -86,7 +87,6 @@ def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -
     title = candidate.offer.title
     head = f"Offer {title}" if result.disposition == "offered" else f"Ask for a review before offering {title}"
     told = [f"{head}: {why}."]
-    facts = _speaking(record)
     if facts:
         told.append(f"What speaks for it: {', '.join(facts)}.")
     if result.confidence is not None:
@@ -103,14 +103,18 @@ def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...]) -
 
 def _runner_up(brain: Brain, record: DecisionRecord, won: Candidate) -> str:
     """The next best other offer that was allowed, and how far it is behind."""
-    scored = record.result.scored
-    pool = brain.pools.of(mask_of(scored.left))
-    others = np.where(pool.places != brain.offer_of[won.index], scored.values, 0.0)
-    best = int(others.argmax())
-    if others[best] <= 0.0:
+    values = list(record.result.scored.values)
+    pool = brain.pools.of(mask_of(record.result.scored.left))
+    same = brain.offer_of[won.index]
+    while (best := max(values, default=0.0)) > 0.0:
+        place = values.index(best)
+        if pool.places[place] != same:
+            break
+        values[place] = 0.0  # the offer that won, in this or another channel
+    else:
         return ""
-    title = brain.candidates[int(pool.left[best])].offer.title
-    gap = record.result.value - float(others[best])
+    title = brain.candidates[pool.left[place]].offer.title
+    gap = record.result.value - best
     how = f"{gap:.2f} {brain.app.currency} behind" if gap > 0 else "worth no less, left out this time"
     return f"Next: {title}, {how}."
 
