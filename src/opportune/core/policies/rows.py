@@ -197,7 +197,7 @@ class RowPolicies:
         return RowStanding(
             permitted | forced,
             forced,
-            tuple((one, mask if one.class_ in HARD_CLASSES else mask & ~forced) for one, mask in held),
+            tuple(held) if not forced.any() else tuple((one, _held(one, mask, forced)) for one, mask in held),
             tuple(skipped),
             review,
             unexplored,
@@ -330,8 +330,7 @@ class RowPolicies:
     def _both(self, plan: Both, parts: Sequence[RowMasks]) -> RowMasks:
         """Absorb as CEL does: where one part decides, the failures of the others do not count."""
         if all(part.failed is None for part in parts):
-            join = np.bitwise_or if plan.decisive else np.bitwise_and
-            return RowMasks(reduce(join, [part.true for part in parts]))
+            return RowMasks(_joined(np.bitwise_or if plan.decisive else np.bitwise_and, [part.true for part in parts]))
         nothing = np.zeros(self.width, np.uint64)
         true, false = (nothing, self.every) if plan.decisive else (self.every, nothing)
         for part in parts:
@@ -363,6 +362,25 @@ def _spread(rows: Bools, mask: Words) -> Words:
     for place, word in enumerate(mask):
         np.bitwise_and(bits, word, out=found[:, place])
     return found
+
+
+def _held(policy: Policy, mask: Words, forced: Words) -> Words:
+    """Whom a policy holds back: those that are forced only by law and consent."""
+    return mask if policy.class_ in HARD_CLASSES else mask & ~forced
+
+
+def _joined(join: np.ufunc, masks: Sequence[Words]) -> Words:
+    """Masks joined, those that are the same in every row word by word at the end."""
+    rows = [mask for mask in masks if mask.ndim == 2]
+    same = [mask for mask in masks if mask.ndim == 1]
+    if not rows or not same or len(same[0]) > SHORT:
+        found: Words = reduce(join, masks)
+        return found
+    total, single = reduce(join, rows), reduce(join, same)
+    made = np.empty_like(total)
+    for place, word in enumerate(single):
+        join(total[:, place], word, out=made[:, place])
+    return made
 
 
 def _all(mask: Words, count: int) -> Words:
