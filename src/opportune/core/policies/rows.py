@@ -329,17 +329,14 @@ class RowPolicies:
 
     def _both(self, plan: Both, parts: Sequence[RowMasks]) -> RowMasks:
         """Absorb as CEL does: where one part decides, the failures of the others do not count."""
-        if all(part.failed is None for part in parts):
-            return RowMasks(_joined(np.bitwise_or if plan.decisive else np.bitwise_and, [part.true for part in parts]))
-        nothing = np.zeros(self.width, np.uint64)
-        true, false = (nothing, self.every) if plan.decisive else (self.every, nothing)
-        for part in parts:
-            no = self.every & ~_or(part.true, part.failed)
-            if plan.decisive:
-                true, false = true | part.true, false & no
-            else:
-                true, false = true & part.true, false | no
-        return RowMasks(true, self.every & ~(true | false))
+        join = np.bitwise_or if plan.decisive else np.bitwise_and
+        true = _joined(join, [part.true for part in parts])
+        lost = [part.failed for part in parts if part.failed is not None]
+        if not lost:
+            return RowMasks(true)
+        if plan.decisive:
+            return RowMasks(true, _joined(join, lost) & ~true)
+        return RowMasks(true, _joined(join, [_or(part.true, part.failed) for part in parts]) & ~true)
 
     def _choice(self, condition: RowMasks, then: RowMasks, otherwise: RowMasks) -> RowMasks:
         yes = condition.true
