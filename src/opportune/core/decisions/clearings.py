@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from itertools import combinations, product
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from opportune.core.bitsets import indices
 from opportune.core.catalog import Offer
 from opportune.core.contacts import QuietRule, in_quiet_hours
@@ -159,6 +161,13 @@ class Clearings:
         """What stands against every change, for a person."""
         candidate = self._brain.candidates[index]
         named = ", ".join(f"`{rule}`" for _, rule in held)
+        if held and held[0][0] == FAULT:
+            whole = msgspec.structs.replace(state, faults=())
+            beside = holds(whole)
+            if not beside:
+                return f"the decision ended early ({held[0][1]}), and without that another is forced"
+            why = self.why_none(beside, index, whole, holds, over=over)
+            return f"the decision ended early ({held[0][1]}), and without that {why}"
         if over:
             return f"none was found in the number of tries allowed; it is held back by {named}"
         for one in [one for one in held if self.strict(one, index)] or held:
