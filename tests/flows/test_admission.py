@@ -1,4 +1,4 @@
-"""The gate and the waiting room: who gets a place, who waits, who is shed, and how the limit follows what it measures."""
+"""The gate and the waiting room: who gets a place, waits or is shed, and how the limit follows what it measures."""
 
 from __future__ import annotations
 
