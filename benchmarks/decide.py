@@ -241,7 +241,8 @@ def main() -> None:
     print(
         f"one core: {core['capacity_per_second']:.0f}/s at most; at {LOAD_SHARE:.0%} of that "
         f"({core['per_second']:.0f}/s, {core['busy']:.0%} busy): "
-        f"p50 {core['p50_ms']:.2f} ms  p99 {core['p99_ms']:.2f} ms  p99.9 {core['p99.9_ms']:.2f} ms  undecided {core['undecided']}"
+        f"p50 {core['p50_ms']:.2f} ms  p99 {core['p99_ms']:.2f} ms  p99.9 {core['p99.9_ms']:.2f} ms  "
+        f"undecided {core['undecided']}"
     )
 
 

@@ -68,7 +68,10 @@ def resolve(policies: Sequence[Policy], verdicts: Verdicts) -> Standing:
     permits: list[tuple[str, int]] = []
     forces: list[tuple[str, int]] = []
     obligations: dict[str, int] = {}
-    for number, (policy, hit) in enumerate(zip(policies, verdicts.hits, strict=True)):
+    for number, hit in enumerate(verdicts.hits):
+        if not hit and number not in lost:
+            continue  # as most policies say of most customers
+        policy = policies[number]
         effect = policy.effect
         against = lost.get(number, 0) | (hit if effect == "forbid" else 0)
         if against:
@@ -127,8 +130,8 @@ def unanswered(
 def best_only(policies: Sequence[Policy], verdicts: Verdicts) -> int:
     """Return the candidates of policies that say `explore: false`, also those where they have no answer."""
     mask = 0
-    for policy, hit in zip(policies, verdicts.hits, strict=True):
-        if not policy.explore:
+    for number, hit in enumerate(verdicts.hits):
+        if hit and not policies[number].explore:
             mask |= hit
     for number, lost, _ in verdicts.failed:
         if not policies[number].explore:
