@@ -96,6 +96,21 @@ def test_what_is_settled_late_counts_and_what_is_given_back_late_takes_nothing_a
     assert used_at(settled(tally, end_ms, 3, late_ms, None), PER_MS, late_ms) == 1
 
 
+def test_what_is_forgotten_stays_forgotten() -> None:
+    """A decision of an earlier time that is recorded later does not make the tally know that time again."""
+    tally = holding(None, "t", PER_MS, 10_000, 2, 0)
+    tally = settled(holding(tally, "t", PER_MS, 90_000, 1, 20_000), 90_000, 1, 20_000, None)
+    assert (tally.since_ms, tally.used) == (20_000 - SLACK_MS, 0)
+    assert holding(tally, "t", PER_MS, 50_000, 1, 9_000).since_ms == 20_000 - SLACK_MS
+
+
+def test_what_ended_a_moment_ago_is_known_to_who_decided_before() -> None:
+    tally = holding(None, "t", PER_MS, 10_000, 2, 0)
+    tally = holding(tally, "t", PER_MS, 90_000, 1, 10_000 + SLACK_MS - 1)
+    assert used_at(tally, PER_MS, 9_999) == 3
+    assert used_at(tally, PER_MS, 10_000) == 1
+
+
 def test_a_tally_of_nobody_uses_nothing() -> None:
     assert used_at(None, PER_MS, 5) == 0
     assert used_at(Tally("t", PER_MS), PER_MS, 5) == 0
