@@ -163,8 +163,10 @@ class Estimate:
         self.terms: list[float] = []
         truths: list[float] = []
         for number, (place, result) in enumerate(decisions(brain, asked, count, first)):
-            if result.forced or result.disposition == "held_out" or not result.scored.values:
-                continue  # what was not left to chance says nothing about other policies
+            # What was not left to chance says nothing about other policies. By `holdout` and not by the disposition: in
+            # the control group chance may fall on NO_OFFER, and leaving out only the rest would bend the sample.
+            if result.forced or result.holdout or not result.scored.values:
+                continue
             true = logged(brain, result)
             tried = [name for name, chance in true.chances.items() if chance > 0.0]
             weights = {name: preference(place, name) for name in tried}
