@@ -102,6 +102,10 @@ def test_a_missing_value_is_named_once_for_all_offers(brain: Brain) -> None:
     made = record(brain, seen(brain, industry=None))
     skipped = [(policy, names) for policy, _, names in made.result.skipped]
     assert (REQUIRES, ("industry",)) in skipped
+    left = mask_of(made.result.scored.left)
+    needing = [one for one in brain.candidates if "industry" in brain.required.names[one.offer.offer]]
+    assert len(needing) > 100
+    assert [one.id for one in needing if left >> one.index & 1] == []
 
 
 def named(mask: int) -> str:

@@ -106,6 +106,16 @@ def test_two_terms_of_one_kind_on_one_offer_do_not_hide_each_other() -> None:
     assert compiled.judge({"plan": "c"}, {}).unmet == 0b110
 
 
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_what_is_not_a_number_is_in_no_order(operator: str) -> None:
+    """Only `!=` holds; also under `!` and inside `||`."""
+    term = f"ratio {operator} 1.0"
+    compiled = plain(term, f"!({term})", f"{term} || false", f"!({term}) || seats > 5")
+    found = compiled.judge({"ratio": float("nan"), "seats": 0}, {})
+    assert found == compiled.judge_exactly({"ratio": float("nan"), "seats": 0}, {})
+    assert found.unmet == (0b1010 if operator == "!=" else 0b0101)
+
+
 def test_a_requirement_that_does_not_compile_names_the_offer_and_the_place() -> None:
     with pytest.raises(PolicyError) as caught:
         plain("true", "seets > 3")
