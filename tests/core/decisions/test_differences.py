@@ -14,7 +14,7 @@ from opportune.core.decisions.kernel import run
 from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, Seen
 from opportune.core.features import FeatureSpec, FeatureView, compile_views
 from opportune.core.playbook import App, Exploration, Holdout, Playbook
-from opportune.core.policies import Policy
+from opportune.core.policies import Policy, compile_policies
 from opportune.core.releases import compile_brain
 from opportune.flows.decide import RecordedProbe
 
@@ -137,3 +137,19 @@ def test_segments_stay_few_whatever_a_feature_holds() -> None:
 )  # fmt: skip
 def test_numbers_fall_into_bands(value: Any, segment: str) -> None:
     assert segment_of(record(brain(), "d", value), "used") == segment
+
+
+def test_what_another_rule_held_already_is_not_lost() -> None:
+    """Two rules behind each other: one that comes takes nothing, one that goes gives nothing."""
+    one = brain(rule="true")
+    policies = (*one.rules.values(), Policy(id="late", effect="forbid", class_="suitability", reason="late", owner="t"))
+    both = msgspec.structs.replace(
+        one, rules={rule.id: rule for rule in policies},
+        policies=compile_policies(policies, one.policies.variables, one.policies.table),
+    )  # fmt: skip
+
+    (came,) = differences([pair(one, both, "d", 1)]).policies
+    (went,) = differences([pair(both, one, "d", 1)]).policies
+
+    assert (came.rule, came.holds_back, came.lost) == ("late", 2, 0)
+    assert (went.rule, went.frees, went.won) == ("late", 2, 0)
