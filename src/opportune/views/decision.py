@@ -12,7 +12,7 @@ from opportune.core.decisions.answers import fill
 from opportune.core.decisions.arbitration import scored_rows
 from opportune.core.decisions.audiences import Words, words
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.explain import WhyNot, reason_of, why_not
+from opportune.core.decisions.explain import WhyNot, fates_known, reason_of
 from opportune.core.decisions.flagged import Flagged, flagged
 from opportune.core.decisions.masks import count_of, first_of
 from opportune.core.decisions.records import STEPS, DecisionRecord, Pick, ScoredRow, decode_record
@@ -167,7 +167,7 @@ def decision_view(
         steps=_steps(record, took),
         whole_us=None if took is None else took[0],
         features=_features(brain, record),
-        candidates=() if brain is None else why_not(brain, record),
+        candidates=() if brain is None else fates_known(brain, record),
         skipped=() if brain is None else _skipped(brain, record),
         flags=() if brain is None else flagged(brain, record),
         outcomes=tuple(sorted(records.outcomes(id_), key=lambda one: (one.at_ms, one.id))),

@@ -9,7 +9,7 @@ import msgspec
 
 from opportune.core.decisions.audiences import words
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.explain import WhyNot, reason_of, why_not
+from opportune.core.decisions.explain import WhyNot, fates_known, reason_of
 from opportune.core.decisions.flips import Flip, Flips
 from opportune.core.decisions.records import DecisionRecord, decode_record
 from opportune.core.decisions.shortlist import shortlist
@@ -211,7 +211,7 @@ def _facts(record: DecisionRecord) -> tuple[ReviewFact, ...]:
 
 def _next_best(brain: Brain, record: DecisionRecord) -> WhyNot | None:
     """The most valuable other candidate that was weighed; else the first that was asked for and held back."""
-    others = [one for one in why_not(brain, record) if not one.won and one.stage != "channel"]
+    others = [one for one in fates_known(brain, record) if not one.won and one.stage != "channel"]
     weighed = [one for one in others if one.value is not None]
     return max(weighed, key=lambda one: one.value or 0.0) if weighed else next(iter(others), None)
 

@@ -9,7 +9,7 @@ from benchmarks import catalog_playbook
 from opportune.core.decisions import kernel
 from opportune.core.decisions.answers import answer_of
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.explain import rules_fired, why_not
+from opportune.core.decisions.explain import fates_known, rules_fired, why_not
 from opportune.core.decisions.kernel import run
 from opportune.core.decisions.masks import NotDerived, count_of, first_of, mask_of, mask_text, stage_masks, whole
 from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, Seen, decode_record, encode_record
@@ -96,6 +96,8 @@ def test_a_set_that_is_derived_otherwise_than_recorded_is_never_shown_as_it(brai
     other = msgspec.structs.replace(made, seen=seen(brain, seats=61))
     with pytest.raises(NotDerived, match="held back other candidates"):
         stage_masks(brain, other)
+    assert fates_known(brain, other) == ()
+    assert fates_known(brain, made) == why_not(brain, made)
 
 
 def test_a_missing_value_is_named_once_for_all_offers(brain: Brain) -> None:

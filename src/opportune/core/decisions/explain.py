@@ -12,7 +12,16 @@ from opportune.core.catalog import Candidate
 from opportune.core.contacts import limit_words
 from opportune.core.decisions.arbitration import scored_rows
 from opportune.core.decisions.brain import Brain
-from opportune.core.decisions.masks import by_offer, count_of, first_of, mask_of, skipped_mask, stage_masks, whole
+from opportune.core.decisions.masks import (
+    NotDerived,
+    by_offer,
+    count_of,
+    first_of,
+    mask_of,
+    skipped_mask,
+    stage_masks,
+    whole,
+)
 from opportune.core.decisions.records import DecisionRecord, ScoredRow
 from opportune.core.decisions.shortlist import REQUIRES
 from opportune.core.policies import Policy, explain, requirement_id
@@ -70,6 +79,14 @@ def why_not(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
         for candidate in brain.candidates
     )
     return tuple(_with_reasons(brain, record, fates))
+
+
+def fates_known(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
+    """`why_not`, or nothing where this version would derive other sets than the decision recorded."""
+    try:
+        return why_not(brain, record)
+    except NotDerived:
+        return ()
 
 
 def rules_fired(brain: Brain, record: DecisionRecord) -> tuple[RuleFired, ...]:

@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from opportune.core.decisions.answers import answer_of
-from opportune.core.decisions.explain import why_not
+from opportune.core.decisions.explain import fates_known
 from opportune.core.decisions.records import decode_record
 from opportune.core.masking import clear_for, masked
 from opportune.doors.http.api import Here, Last, Maybe, Text, decision_named
@@ -47,7 +47,7 @@ class DecisionShown(Controller):
                 {**msgspec.to_builtins(outcome), "detail": masked(outcome.detail, "personal", clear)}
                 for outcome in region.records.outcomes(one.id)
             ],
-            "candidates": why_not(brain, record),
+            "candidates": fates_known(brain, record),
             "ledger": {"index": one.leaf},
         }
 
