@@ -101,7 +101,7 @@ def stage_of(
     candidates = candidates_of(playbook.offers, playbook.channels)
     if not candidates:
         return None
-    variables, table = variables_of(playbook, views), table_of(candidates)
+    variables, table = variables_of(playbook, views), table_of(candidates, playbook.app.offer_attributes)
     types = {variable.name: variable.type for variable in variables}
     moments = playbook.app.moments
     size, open_ = len(candidates), 0

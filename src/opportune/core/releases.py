@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -128,7 +128,7 @@ def compile_brain(
     limits = compile_limits(playbook.app.limits, playbook.channels, candidates)
     variables = variables_of(playbook, views)
     rules = playbook.policies
-    table = table_of(candidates)
+    table = table_of(candidates, playbook.app.offer_attributes)
     types = {variable.name: variable.type for variable in variables}
     policies = compile_policies(rules, variables, table)
     pools = _pools(candidates, place)
@@ -222,8 +222,9 @@ def variables_of(playbook: Playbook, views: CompiledViews) -> tuple[Variable, ..
     return tuple(found)
 
 
-def table_of(candidates: Sequence[Candidate]) -> CandidateTable:
-    """The static columns of all candidates; the consent a candidate needs is that of its purpose and channel."""
+def table_of(candidates: Sequence[Candidate], declared: Iterable[str] = ()) -> CandidateTable:
+    """The static columns of all candidates, missing where no offer has a declared attribute; the consent a candidate
+    needs is that of its purpose and channel."""
     columns: dict[str, tuple[Any, ...]] = {
         "offer.id": tuple(c.offer.offer for c in candidates),
         "offer.kind": tuple(c.offer.kind for c in candidates),
@@ -234,7 +235,7 @@ def table_of(candidates: Sequence[Candidate]) -> CandidateTable:
         "channel.id": tuple(c.channel.channel for c in candidates),
         "channel.kind": tuple(c.channel.kind for c in candidates),
     }
-    for name in sorted({name for c in candidates for name in c.offer.attributes}):
+    for name in sorted({name for c in candidates for name in c.offer.attributes}.union(declared)):
         columns[f"offer.{name}"] = tuple(c.offer.attributes.get(name) for c in candidates)
     return CandidateTable(
         tuple(c.id for c in candidates),
