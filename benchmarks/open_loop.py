@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+IDLE_MAX_S = 2.0
+"""After so long without use a connection is not used again: servers close idle ones (uvicorn after 5 s)."""
 CONNECTIONS_MAX = 4_000
 TICK_S = 0.001
 
@@ -69,26 +71,35 @@ class Kind:
 async def run(port: int, kinds: Sequence[Kind], per_second: float, seconds: float, seed: int) -> list[Arrival]:
     """Arrivals as a Poisson process of this rate; returns when every answer has come."""
     rng = random.Random(seed)
-    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
     found: list[Arrival] = []
     under_way: set[asyncio.Task[None]] = set()
     failed: list[BaseException] = []
     began = time.perf_counter()
 
+    def reused() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection that the server has not closed for having been idle, as a pool of connections gives it."""
+        while idle:
+            reader, writer, since_s = idle.pop()
+            if time.perf_counter() - began - since_s < IDLE_MAX_S:
+                return reader, writer
+            writer.close()
+        return None
+
     async def ask(kind: str, message: bytes, due_s: float) -> None:
-        reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = reused() or await asyncio.open_connection("127.0.0.1", port)
         writer.write(message)
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
         body = await reader.readexactly(length)
         answered_s = time.perf_counter() - began
-        idle.append((reader, writer))
+        idle.append((reader, writer, answered_s))
         status = int(head[9:12])
         found.append(Arrival(kind, due_s, answered_s, status, _DECODE(body) if status == 200 else None))
 
     def ended(task: asyncio.Task[None]) -> None:
         under_way.discard(task)
-        if (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             failed.append(error)
 
     names, shares = [kind.name for kind in kinds], [kind.share for kind in kinds]
@@ -108,7 +119,7 @@ async def run(port: int, kinds: Sequence[Kind], per_second: float, seconds: floa
             task.add_done_callback(ended)
             due_s += rng.expovariate(per_second)
     await asyncio.gather(*under_way)
-    for _, writer in idle:
+    for _, writer, _ in idle:
         writer.close()
     return sorted(found, key=lambda one: one.sent_s)
 

@@ -12,7 +12,7 @@ from opportune.main import Machine
 
 from .called import call, change
 
-NEED_NONE = {"check", "test", "demo", "init"}
+NEED_NONE = {"check", "test", "demo", "init", "policies list", "policies test"}
 
 
 @pytest.fixture
