@@ -21,7 +21,7 @@ from opportune.unit_of_work import Changes, Group, run_units
 
 GROUP_MAX: Final = 512
 FEW: Final = 8
-"""Measured at 60 % of what one core can decide (`python -m benchmarks.decide`): p50 59 ms without growing groups, 13 to 16 ms with them."""
+"""Without growing groups p50 at 60 % of one core was 59 ms, with them 13 to 16 ms (`python -m benchmarks.decide`)."""
 SHARED_MIN: Final = 2
 """Fewer units the writer runs itself: the other thread is idle, and waking it costs more."""
 SHARED_MAX: Final = 64
