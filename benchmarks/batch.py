@@ -79,7 +79,7 @@ def write(region: Region, path: Path, customers: int) -> None:
             add(rows(brain, first, min(AT_ONCE, customers - first)))
 
 
-def measure(folder: str, path: str, offers: int, sample: int, results: Any) -> None:  # noqa: ANN401
+def measure(folder: str, path: str, offers: int, sample: int, results: Any) -> None:  # noqa: ANN401 - a queue of its context
     """The work itself, in a process of its own: what it cost, and whether the kernel says the same."""
     region = prepare(Path(folder), offers)
     brain = region.releases.brain()
@@ -159,7 +159,7 @@ def alone(brain: Brain, path: str, told: Mapping[str, NDArray[Any]], sample: int
     return took / sample * 1e6
 
 
-def plain(values: NDArray[Any], row: int) -> Any:  # noqa: ANN401
+def plain(values: NDArray[Any], row: int) -> Any:  # noqa: ANN401 - whatever the column holds
     value = values[row]
     return None if value is np.ma.masked else value.item() if isinstance(value, np.generic) else value
 

@@ -56,7 +56,7 @@ def measure(offers: int, eligible: float, seconds: float) -> dict[str, float]:
     }
 
 
-def decisions(region: Any, seconds: float) -> dict[str, float]:  # noqa: ANN401
+def decisions(region: Any, seconds: float) -> dict[str, float]:  # noqa: ANN401 - a Region
     """CPU and wall time per decision, and what the records are like."""
     questions = [
         Question(Who(id=f"c{number}"), catalog_playbook.MOMENT, context={"used": 3}, budget_ms=5000)

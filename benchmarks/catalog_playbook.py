@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import synthetic
 from opportune.core.catalog import Channel, ContactLimit, Moment, Offer, Price, Prior, Treatment
 from opportune.core.features import FeatureSpec, FeatureView
-from opportune.core.models import AdditiveHead, Calibration, FeatureTable, OfferHeads, Scorecard, Training
+from opportune.core.models import Scorecard
 from opportune.core.playbook import App, Exploration, Holdout, Playbook
 from opportune.core.policies import Policy
 from opportune.core.signals import Draft, SignalContract, format_time
@@ -35,7 +35,7 @@ def playbook(offers: int, eligible: float = 40.0, now_ms: int = synthetic.BASE_M
     base = synthetic.playbook(offers=1)
     view = base.views[0]
     facts = tuple(
-        FeatureSpec(id=name, sources="account.described", value=f"data.{name}", aggregate="last", type=type_)  # type: ignore[arg-type]
+        FeatureSpec(id=name, sources="account.described", value=f"data.{name}", aggregate="last", type=type_)  # type: ignore[arg-type]  # one of its types
         for name, type_ in (("seats", "int"), ("region", "string"), ("industry", "string"), ("trial", "bool"))
     )
     described = SignalContract(
@@ -157,7 +157,7 @@ def policies() -> tuple[Policy, ...]:
         ("account_known && f5 > 100000", "commercial"),
     )
     found = [
-        Policy(id=f"forbid_{number:02d}", effect="forbid", class_=class_, when=when, reason="not now", owner="bench")  # type: ignore[arg-type]
+        Policy(id=f"forbid_{number:02d}", effect="forbid", class_=class_, when=when, reason="not now", owner="bench")  # type: ignore[arg-type]  # a class
         for number, (when, class_) in enumerate(forbids)
     ]
     found += [
@@ -178,28 +178,9 @@ def policies() -> tuple[Policy, ...]:
     return tuple(found)
 
 
-def scorecard(book: Playbook, features: int = 8, bins: int = 6, seed: int = 5) -> Scorecard:
+def scorecard(book: Playbook, features: int = 8, bins: int = 6) -> Scorecard:
     """A model of random tables over the first numbers; every offer has its own."""
-    rng = random.Random(seed)
-    tables = tuple(
-        FeatureTable(f"f{number}", "numeric", edges=tuple(float(i * 20) for i in range(bins)))
-        for number in range(features)
-    )
-
-    def head(base: float) -> AdditiveHead:
-        return AdditiveHead(
-            base, tuple(tuple(round(rng.uniform(-0.2, 0.2), 3) for _ in range(bins + 2)) for _ in tables)
-        )
-
-    heads = tuple(
-        OfferHeads(one.offer, head(-2.0), head(-3.0), head(-6.0), 500, 500, 60, 25) for one in book.offers
-    )
-    training = Training(
-        data_hash="0" * 32, rows=1000, rows_fit=500, rows_calibrate=250, rows_evaluate=250, from_ms=0, to_ms=0,
-        evaluated_from_ms=0, label_window="14d", weight_max=20.0, feature_views={}, left_out={}, metrics={},
-        calibration_table=(), gates=(), trainer="synthetic",
-    )  # fmt: skip
-    return Scorecard(1, "bench", "bench", "0" * 32, tables, heads, Calibration(), training, True)
+    return synthetic.scorecard(book, bins=bins, names=[f"f{number}" for number in range(features)])
 
 
 def history(customers: int, now_ms: int = synthetic.BASE_MS, seed: int = 3) -> list[Draft]:

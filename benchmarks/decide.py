@@ -17,14 +17,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvicorn
-import uvloop
 
 from benchmarks import load, open_loop, synthetic
+from benchmarks.serving import serve_app
 from opportune.core.decisions.questions import Question, Who
 from opportune.doors.http.app import build_app
 from opportune.doors.http.hot import AsgiApp, Receive, Scope, Send, read_body, respond
@@ -69,21 +69,14 @@ def bare(behind: AsgiApp) -> AsgiApp:
     return app
 
 
-def serve(folder: str, port: int, ready: Any, core: int | None = None) -> None:  # noqa: ANN401
+def serve(folder: str, port: int, ready: Event, core: int | None = None) -> None:
     """The server process: the same application as `opportune serve`, and the bare handler in front; on one core if
     told which."""
     if core is not None:
         os.sched_setaffinity(0, {core})
     region = prepare(Path(folder))
     app = bare(build_app(lambda: region, Keyring({"bench": ALL_SCOPES})))
-    config = uvicorn.Config(app, port=port, log_level="error", access_log=False, lifespan="off", loop="none")
-    server = uvicorn.Server(config)
-
-    async def run() -> None:
-        asyncio.get_running_loop().call_later(0.3, ready.set)
-        await server.serve()
-
-    uvloop.run(run())
+    serve_app(app, port, ready)
 
 
 def in_process(region: Region, seconds: float) -> dict[str, float]:

@@ -13,15 +13,16 @@ import multiprocessing
 import tempfile
 from collections.abc import Sequence
 from itertools import product
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvicorn
 import uvloop
 
 from benchmarks import load, synthetic
 from benchmarks.open_loop import Arrival, Kind, percentile, run
+from benchmarks.serving import serve_app
 from opportune.core.features import FeatureSpec, FeatureView, ReaderSpec
 from opportune.core.playbook import Playbook
 from opportune.doors.http.app import build_app
@@ -88,20 +89,11 @@ def switched(region: Region, switches: dict[str, Switch], behind: AsgiApp) -> As
     return app
 
 
-def serve(folder: str, ready: Any) -> None:  # noqa: ANN401
+def serve(folder: str, ready: Event) -> None:
     switches = {name: Switch(SLOW_S) for name in SOURCES}
     region = prepare(Path(folder), switches)
     app = switched(region, switches, build_app(lambda: region, Keyring({"bench": ALL_SCOPES})))
-    config = uvicorn.Config(
-        app, port=PORT, log_level="critical", access_log=False, lifespan="off", loop="none", timeout_keep_alive=600
-    )
-    server = uvicorn.Server(config)
-
-    async def main() -> None:
-        asyncio.get_running_loop().call_later(0.3, ready.set)
-        await server.serve()
-
-    uvloop.run(main())
+    serve_app(app, PORT, ready, "critical")
 
 
 async def switch(modes: dict[str, Mode]) -> list[str]:

@@ -123,17 +123,12 @@ def _card() -> dict[str, Any]:
 # --- servers ---------------------------------------------------------------------------------------------------------
 
 
-def _ours(folder: str, port: int, ready: Any) -> None:  # noqa: ANN401
-    os.sched_setaffinity(0, {SERVER_CORE})
-    decide.serve(folder, port, ready)
-
-
 @contextmanager
 def opportune(folder: Path, port: int) -> Iterator[int]:
     """Opportune's server on its core; gives its process id."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
-    process = context.Process(target=_ours, args=(str(folder / "ours"), port, ready), daemon=True)
+    process = context.Process(target=decide.serve, args=(str(folder / "ours"), port, ready, SERVER_CORE), daemon=True)
     process.start()
     try:
         if not ready.wait(START_SECONDS):

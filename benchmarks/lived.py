@@ -111,7 +111,7 @@ class Life:
     def __init__(self, region: Region, seed: int = 1, accounts: int = 120) -> None:
         self.region = region
         self.random = Random(seed)
-        self.clock: FrozenClock = region.clock  # type: ignore[assignment]
+        self.clock: FrozenClock = region.clock  # type: ignore[assignment]  # as `opened` made it
         self.releases = [region.release(book, cards).hash for book, cards in playbooks()]
         region.promote(self.releases[0], "lived", "first")
         events = list(World(seed, accounts=accounts, days=60, end_ms=self.clock.now_ms()).history())

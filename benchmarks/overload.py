@@ -8,21 +8,21 @@ can make ten times the load. Run: `python -m benchmarks.overload [--seconds 10] 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import multiprocessing
 import tempfile
 from bisect import bisect_left
 from collections.abc import Sequence
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvicorn
 import uvloop
 
 from benchmarks import load, synthetic
 from benchmarks.open_loop import Arrival, Kind, percentile, run
+from benchmarks.serving import serve_app
 from opportune.core.catalog import Moment, PriorityClass
 from opportune.core.playbook import Playbook
 from opportune.doors.http.app import build_app
@@ -65,24 +65,14 @@ def prepare(folder: Path, budget_ms: int) -> Region:
     return region
 
 
-def serve(folder: str, cost_s: float, budget_ms: int, ready: Any) -> None:  # noqa: ANN401
+def serve(folder: str, cost_s: float, budget_ms: int, ready: Event) -> None:
     """The server process: the application of `opportune serve`, with a model that takes its time."""
     region = prepare(Path(folder), budget_ms)
     brain = region.releases.brain()
     assert brain.model is not None
     slow = with_model(brain, FaultyModel(Switch(), brain.model, cost_s))
     region.decide = msgspec.structs.replace(region.decide, brain=lambda: slow)
-    app = build_app(lambda: region, Keyring({"bench": ALL_SCOPES}))
-    config = uvicorn.Config(
-        app, port=PORT, log_level="error", access_log=False, lifespan="off", loop="none", timeout_keep_alive=600
-    )
-    server = uvicorn.Server(config)
-
-    async def main() -> None:
-        asyncio.get_running_loop().call_later(0.3, ready.set)
-        await server.serve()
-
-    uvloop.run(main())
+    serve_app(build_app(lambda: region, Keyring({"bench": ALL_SCOPES})), PORT, ready)
 
 
 def kinds() -> list[Kind]:

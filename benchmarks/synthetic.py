@@ -52,10 +52,13 @@ def playbook(offers: int = 25, policies: int = 20, features: int = 40) -> Playbo
     )  # fmt: skip
 
 
-def scorecard(book: Playbook, features: int = 20, bins: int = 10, seed: int = 5) -> Scorecard:
-    """A model of random tables over the first numeric features: scoring costs what a trained one costs."""
+def scorecard(
+    book: Playbook, features: int = 20, bins: int = 10, seed: int = 5, names: Sequence[str] = ()
+) -> Scorecard:
+    """A model of random tables over the first numeric features, or those named: scoring costs what a trained one
+    costs."""
     rng = random.Random(seed)
-    names = [spec.id for spec in book.views[0].features if spec.type == "int"][:features]
+    names = names or [spec.id for spec in book.views[0].features if spec.type == "int"][:features]
     tables = tuple(
         FeatureTable(name, "numeric", edges=tuple(float(i * 20) for i in range(bins))) for name in names
     )
