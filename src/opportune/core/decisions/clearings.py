@@ -169,7 +169,8 @@ class Clearings:
             why = self.why_none(beside, index, whole, holds, over=over)
             return f"the decision ended early ({held[0][1]}), and without that {why}"
         if over:
-            return f"none was found in the number of tries allowed; it is held back by {named}"
+            stands = f"it is held back by {named}" if held else "a policy forces other offers"
+            return f"none was found in the number of tries allowed; {stands}"
         for one in [one for one in held if self.strict(one, index)] or held:
             if self.of(one, index, state, frozenset(), 3, holds):
                 continue

@@ -25,7 +25,7 @@ from opportune.core.decisions.shortlist import Shortlist, shortlist
 from opportune.core.playbook import Exploration
 
 CHANGES_MAX = 3
-TRIES_MAX = 500
+TRIES_MAX = 3_000
 """Runs of the kernel, or of its shortlist, that one candidate may take."""
 OTHERS_MAX = 2
 LIFTING_MAX = 120
