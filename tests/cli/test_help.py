@@ -14,6 +14,8 @@ from opportune.doors.cli.app import build
 
 from .called import call, shell
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parents[2] / "docs/cli.md"
 HEAVY = ("litestar", "numpy", "duckdb", "sklearn", "cel_expr_python", "uvicorn", "jinja2", "ruamel", "sqlite3")
 

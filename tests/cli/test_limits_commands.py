@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from shutil import copytree
 
+import pytest
+
 from opportune.adapters.system.steady import machine
 from opportune.wiring import CLOCK
 
 from .called import call
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_clock_that_was_set_is_told_until_it_is_accepted(company: Path, tmp_path: Path) -> None:

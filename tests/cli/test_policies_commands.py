@@ -8,6 +8,8 @@ import pytest
 
 from .called import call, change
 
+pytestmark = pytest.mark.slow
+
 
 def test_policies_are_listed_with_their_place(playbook: Path) -> None:
     said = call("policies", "list", "--playbook", playbook, "--json")

@@ -12,6 +12,8 @@ from opportune.main import Machine
 
 from .called import call, change
 
+pytestmark = pytest.mark.slow
+
 NEED_NONE = {"check", "test", "demo", "init", "policies list", "policies test"}
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from .called import ENTRY, call
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def served(playbook: Path) -> Iterator[tuple[Path, dict[str, Any], subprocess.Popen[str]]]:

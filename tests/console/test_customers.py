@@ -11,6 +11,8 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from people import HOUR_MS, People, people_in
 
+pytestmark = pytest.mark.slow
+
 OWN = {"origin": "http://testserver.local"}
 ADA = "/console/customers/ada"
 REVEAL = "/console/reveal/ada"

@@ -12,6 +12,8 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from people import People, people_in
 
+pytestmark = pytest.mark.slow
+
 OWN = {"origin": "http://testserver.local"}
 
 

@@ -10,6 +10,8 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from people import People, people_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def people(tmp_path: Path) -> Iterator[People]:

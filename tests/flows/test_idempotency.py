@@ -21,6 +21,8 @@ from opportune.flows.region import Region
 from opportune.ports import StoredDecision
 from opportune.testing.clock import FrozenClock
 
+pytestmark = pytest.mark.slow
+
 ENCODE = msgspec.json.encode
 
 

@@ -22,6 +22,8 @@ from opportune.core.models import (
 from opportune.core.playbook import ModelSpec
 from opportune.flows.learn import train
 
+pytestmark = pytest.mark.slow
+
 GATES = {"ece_max": 0.05, "qini_min": 0.0, "rows_min": 1000}
 SPEC = ModelSpec(model="expansion", owner="data", features=NAMES, gates=GATES)
 

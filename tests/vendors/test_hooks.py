@@ -18,6 +18,8 @@ from opportune.core.playbook import Hook, PayloadMapping, Source
 
 from .vendor_room import FIXTURES, Reply, Room, sample
 
+pytestmark = pytest.mark.slow
+
 SECRET = "whsec_test_secret"
 RESOURCES: dict[str, Any] = (
     json.loads((FIXTURES / "stripe/openapi_fixtures3.json").read_text())["resources"] if FIXTURES.exists() else {}

@@ -16,6 +16,8 @@ from opportune.core.signals import SignalContract, parse_time_ms
 
 from .vendor_room import FIXTURES, KEY, Room, sample
 
+pytestmark = pytest.mark.slow
+
 BASIC = {"authorization": "Basic " + b64encode(f"{KEY}:".encode()).decode()}
 LINES = (FIXTURES / "segment/spec_examples.jsonl").read_text().splitlines() if FIXTURES.exists() else []
 EXAMPLES: list[dict[str, Any]] = [json.loads(line)["payload"] for line in LINES]

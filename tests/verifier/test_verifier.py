@@ -14,6 +14,8 @@ from opportune.adapters.files import TileLog
 from opportune.core.ledger import commitment, entry
 from opportune.verifier import main, verify_commit, verify_log
 
+pytestmark = pytest.mark.slow
+
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ORIGIN = "audit.example.com/opportune/eu-1/2026"
 SALT = bytes(range(32))

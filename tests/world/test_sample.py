@@ -28,6 +28,8 @@ from opportune.flows.ingest import fold
 from opportune.testing.world import World
 from opportune.testing.world.events import Event
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parents[2] / "samples/saas"
 END_MS = 1_795_478_400_000
 RAVENSTACK = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[3] / "shared")) / "data/ravenstack_saas"

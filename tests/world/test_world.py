@@ -18,6 +18,8 @@ from opportune.core.signals import parse_time_ms
 from opportune.testing.world import OFFERS, Situation, World, effect
 from opportune.testing.world.truth import DAY_MS, WINDOW_MS
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parents[2] / "samples/saas"
 END_MS = 1_795_478_400_000  # 2026-11-24
 

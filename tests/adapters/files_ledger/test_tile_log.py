@@ -11,6 +11,8 @@ from opportune.adapters.files import TileLog, TileNotFoundError, load_or_create_
 from opportune.core.ledger import LedgerError, Tree, check_consistency, encode_bundle, leaf_hash, parse_proof
 from opportune.verifier import verify_log, verify_proof
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = "audit.example.com/opportune/eu-1/2026"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ALL = [f'{{"id":"{n}"}}'.encode() for n in range(80_000)]

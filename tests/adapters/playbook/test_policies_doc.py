@@ -17,6 +17,8 @@ from opportune.core.policies.documents import Effect, PolicyClass
 from opportune.core.policies.table_documents import NOTES, OUTPUTS, HitPolicy
 from opportune.core.releases import compile_release, encode_manifest, variables_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/policies.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```(yaml|csv)\n(.*?)```", PAGE, re.DOTALL)

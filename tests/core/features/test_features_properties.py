@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from opportune.core.features import (
     encode_state,
     read_as_of,
 )
+
+pytestmark = pytest.mark.slow
 
 HOUR_MS = 3_600_000
 START_MS = 1_767_225_600_000

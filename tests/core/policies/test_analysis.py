@@ -15,6 +15,8 @@ from opportune.core.policies.compiled import validity
 from opportune.core.policies.proofs import Either, Within, goal, impossible, possible
 from opportune.core.policies.worlds import Domain, Places, Worlds
 
+pytestmark = pytest.mark.slow
+
 VARIABLES = (
     Variable("seats", "int", "request"), Variable("plan", "string", "request"), Variable("trial", "bool", "request"),
     Variable("ratio", "double", "request"), Variable("moment.id", "string", "request"),

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from opportune.core.expressions import EvaluationError, Missing, parse
 from opportune.core.policies import CandidateTable, Policy, Variable, Verdicts, compile_policies
 
+pytestmark = pytest.mark.slow
+
 VARIABLES = (
     Variable("ratio", "double", "request"),
     Variable("seats", "int", "request"),

@@ -22,6 +22,8 @@ from opportune.core.reach import unreachable
 from opportune.core.releases import compile_release, encode_manifest
 from opportune.core.signals import SignalContract, parse_time_ms
 
+pytestmark = pytest.mark.slow
+
 SAAS = Path(__file__).parents[3] / "samples/saas"
 
 

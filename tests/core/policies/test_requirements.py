@@ -10,6 +10,8 @@ from opportune.core.policies import CandidateTable, PolicyError, Requirement, Re
 
 from .test_masks import PER_CHANNEL, REQUESTS, VARIABLES, conditions, tables
 
+pytestmark = pytest.mark.slow
+
 DOUBLES = ("0.0", "0.5", "1.0", "10.0", "-0.0", "-1.0")
 OPERATORS = ("<", "<=", ">", ">=", "==", "!=")
 
