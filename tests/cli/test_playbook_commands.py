@@ -9,6 +9,8 @@ import pytest
 
 from .called import call, change, shell
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_new_playbook_is_sound_through_the_real_entry_point(tmp_path: Path) -> None:
     assert shell("init", "mine", cwd=tmp_path).code == 0

@@ -11,6 +11,8 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from scene import Scene
 
+pytestmark = pytest.mark.slow
+
 OWN = {"origin": "http://testserver.local"}
 
 

@@ -12,6 +12,8 @@ from scene import DAY_MS, Scene
 from opportune.views import DecisionView, decision_view, live_view, revenue_view
 from opportune.views.revenue import any_time_factor
 
+pytestmark = pytest.mark.slow
+
 
 def case(scene: Scene, id_: str) -> DecisionView:
     found = decision_view(scene.records, scene.ledger, scene.pulse, scene.brain_of, id_)

@@ -15,6 +15,8 @@ from opportune.core.residency import UNTOLD, elsewhere, is_region_name, refusal,
 from opportune.core.signals import Draft, SignalContract
 from opportune.core.sources import compile_source, drafts
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parents[2] / "samples/saas"
 
 

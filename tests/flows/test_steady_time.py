@@ -10,6 +10,8 @@ from machines import EPOCH_MS, Machine
 
 from opportune.adapters.system.steady import STEP_NS, step_ms_since
 
+pytestmark = pytest.mark.slow
+
 HOUR_MS = 3_600_000
 
 

@@ -17,6 +17,8 @@ from opportune.core.features.sketches import (
     read_sketch,
 )
 
+pytestmark = pytest.mark.slow
+
 values = st.integers(0, 2_000)
 runs = st.lists(st.tuples(values, st.integers(0, 50)), min_size=1, max_size=600)
 
