@@ -3,6 +3,9 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Every process of a test run reads the same modules: compiled once, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-fast check bench torture lock clean
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
