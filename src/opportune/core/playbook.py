@@ -48,18 +48,34 @@ class Arbitration(Document, frozen=True, kw_only=True):
     same_kind_max: int = 1
 
 
+Target = Literal["uplift", "acceptance", "value", "churn_risk", "fatigue"]
+"""What is predicted: what an offer causes; whether it is accepted; what an acceptance brings, in money; whether the
+customer leaves within the label window; whether contacting them annoys (complaint, opt-out, dismissal)."""
+
+Algorithm = Literal["additive", "ebm", "s_learner", "t_learner", "x_learner", "dr_learner", "stacked"]
+"""`additive`: logistic regression with shared and own tables. `ebm`: explainable boosting. The learners are those of
+Kuenzel et al. 2019 and Kennedy 2023 over LightGBM. `stacked`: several of them, weighed by a doubly robust loss."""
+
+
 class ModelSpec(Document, frozen=True, kw_only=True):
     """What a model should learn: which offers' effect, from which features, judged by which gates.
 
     `assigned` and `converted` name the signal types that say who was offered what and who then bought;
     `label_window` is how long after the assignment a purchase counts. `purpose` is what it is learned for: every
-    feature must be there for it.
+    feature must be there for it. `settings` are those of the algorithm, by their names in its own documentation.
+    `risk` says how many people must approve it: two when it is high. `segments` are features by whose values its
+    figures are broken down, `protected` those by which it is looked at for unequal treatment.
     """
 
     model: str
-    target: Literal["uplift"] = "uplift"
+    target: Target = "uplift"
     owner: str
     features: tuple[str, ...]
+    algorithm: Algorithm = "additive"
+    settings: Mapping[str, bool | int | float | str] = {}
+    risk: Risk = "low"
+    segments: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
     assigned: str = "offer.assigned"
     converted: str = "offer.converted"
     label_window: str = "14d"

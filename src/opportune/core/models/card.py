@@ -13,8 +13,12 @@ CARD_VERSION = 1
 MISSING_BIN = 0
 UNSEEN_BIN = 1
 """Of a category feature: a value that training did not see, or too rarely to tell."""
+LEAVES_MAX = 64
 
 FeatureType = Literal["numeric", "category", "bool"]
+Form = Literal["odds", "effect", "chance", "amount"]
+"""How a card's heads are read: see OfferHeads for the first two, which give the uplift of an offer. `chance`: the
+log-odds of something (acceptance, churn, fatigue); `amount`: the logarithm of an amount. Both read `offered` alone."""
 
 
 class ModelError(ValueError):
@@ -66,18 +70,49 @@ class FeatureTable(msgspec.Struct, frozen=True):
         return f"{self.edges[index - 2]:g} to {self.edges[index - 1]:g}"
 
 
+class PairTable(msgspec.Struct, frozen=True):
+    """What two features say together, beyond each alone: `parts[bin of first][bin of second]`."""
+
+    first: int
+    second: int
+    parts: tuple[tuple[float, ...], ...]
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """A decision tree over bins, with at most 64 leaves.
+
+    Inner node i asks about feature `features[i]` (a place in the card's features): bins within one of the runs
+    `left_bins[i]` (first and last, both included) go to `left[i]`, all others to `right[i]`. A child below 0 is the
+    leaf `~child`, whose value is `leaves[~child]`. Node 0 is the root; a tree without nodes is its one leaf.
+    `shares` are the shares of training rows per leaf: what the tree says of the average row is their mean.
+    """
+
+    features: tuple[int, ...]
+    left_bins: tuple[tuple[tuple[int, int], ...], ...]
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    leaves: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
 class AdditiveHead(msgspec.Struct, frozen=True):
-    """`base` plus one part per feature: `parts[feature][bin]`. Parts are centred on the average training row."""
+    """`base` plus one part per feature (`parts[feature][bin]`), per pair of features and per tree.
+
+    Parts and pairs are centred on the average training row; a tree is not.
+    """
 
     base: float
     parts: tuple[tuple[float, ...], ...]
+    pairs: tuple[PairTable, ...] = ()
+    trees: tuple[Tree, ...] = ()
 
 
 class OfferHeads(msgspec.Struct, frozen=True):
     """What the card knows about one offer.
 
-    `offered` and `baseline` are log-odds of buying within the label window, with and without the offer, before
-    calibration. `log_variance` is the logarithm of the variance of the uplift, as a probability, squared.
+    In a card of form `odds`, `offered` and `baseline` are log-odds of buying within the label window, with and
+    without the offer, before calibration. In one of form `effect`, `offered` is the uplift itself, as a difference of
+    probabilities, and only `baseline` is calibrated. `log_variance` is the logarithm of the variance of the uplift.
     """
 
     offer: str
@@ -156,6 +191,8 @@ class Scorecard(msgspec.Struct, frozen=True):
     calibration: Calibration
     training: Training
     approved: bool
+    form: Form = "odds"
+    target: str = "uplift"
 
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -195,9 +232,39 @@ def check_card(card: Scorecard) -> None:
     counts = [table.bin_count for table in card.features]
     for heads in card.offers:
         for head in (heads.offered, heads.baseline, heads.log_variance):
-            if [len(parts) for parts in head.parts] != counts:
+            if not _fits(head, counts):
                 message = f"scorecard `{card.model}` needs one part per bin for `{heads.offer}`: train it again"
                 raise ModelError(message)
+
+
+def _fits(head: AdditiveHead, counts: list[int]) -> bool:
+    """Whether parts, pairs and trees speak of the bins that there are."""
+    return (
+        [len(parts) for parts in head.parts] == counts
+        and all(_pair_fits(pair, counts) for pair in head.pairs)
+        and all(_tree_fits(tree, counts) for tree in head.trees)
+    )
+
+
+def _pair_fits(pair: PairTable, counts: list[int]) -> bool:
+    if not (0 <= pair.first < len(counts) and 0 <= pair.second < len(counts) and pair.first != pair.second):
+        return False
+    return [len(row) for row in pair.parts] == [counts[pair.second]] * counts[pair.first]
+
+
+def _tree_fits(tree: Tree, counts: list[int]) -> bool:
+    """Every node but the root and every leaf is the child of one node that stands before it."""
+    nodes, leaves = len(tree.features), len(tree.leaves)
+    if not len(tree.left_bins) == len(tree.left) == len(tree.right) == nodes == leaves - 1 or leaves > LEAVES_MAX:
+        return False
+    if len(tree.shares) != leaves or not all(0 <= feature < len(counts) for feature in tree.features):
+        return False
+    for place, (feature, runs) in enumerate(zip(tree.features, tree.left_bins, strict=True)):
+        if not all(0 <= first <= last < counts[feature] for first, last in runs):
+            return False
+        if any(0 <= child <= place for child in (tree.left[place], tree.right[place])):
+            return False
+    return sorted((*tree.left, *tree.right)) == [*range(-leaves, 0), *range(1, nodes)]
 
 
 def _once(model: str, what: str, names: list[str] | tuple[str, ...]) -> None:
