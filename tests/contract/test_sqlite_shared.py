@@ -70,15 +70,20 @@ def together(records: SqliteRecords, busy: Busy, works: list[Callable[[Transacti
         if len(results) == len(works):
             told.set()
 
-    writing, submitted = Event(), Event()
+    begun, writing, submitted = Event(), Event(), Event()
+
+    def keep(tx: Transaction) -> None:
+        begun.set()
+        writing.wait(30)
 
     def submit() -> None:
         for place, work in enumerate(works):
             records.submit_short(work, partial(done, place))
         submitted.set()
 
-    # The writer is kept until all of them wait.
-    records.submit(lambda tx: writing.wait(30), lambda _: None)
+    # The writer is kept until all of them wait. Once it has begun: what waits together is taken together.
+    records.submit(keep, lambda _: None)
+    assert begun.wait(30)
     busy.call(submit)
     assert submitted.wait(30)
     writing.set()
