@@ -134,10 +134,11 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """What a trainer learned: tables before calibration."""
+    """What a trainer learned: tables before calibration, and how their heads are read."""
 
     features: tuple[FeatureTable, ...]
     offers: tuple[OfferHeads, ...]
+    form: Form = "odds"
 
 
 class CalibrationBin(msgspec.Struct, frozen=True):
