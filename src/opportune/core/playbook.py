@@ -65,6 +65,10 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     feature must be there for it. `settings` are those of the algorithm, by their names in its own documentation.
     `risk` says how many people must approve it: two when it is high. `segments` are features by whose values its
     figures are broken down, `protected` those by which it is looked at for unequal treatment.
+
+    `labels` are the signal types that say that it happened; without them acceptance is an offer accepted or
+    converted, fatigue one dismissed, complained of or followed by a withdrawal of consent; churn_risk has to name its
+    own. Its rows are all customers `of` one kind, looked at `every` so often.
     """
 
     model: str
@@ -82,6 +86,9 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     holdout_share: float = 0.3
     gates: Mapping[str, float] = {}
     purpose: str = "marketing"
+    labels: tuple[str, ...] = ()
+    of: Literal["account", "person"] = "account"
+    every: str = "7d"
 
 
 class SignalMapping(Document, frozen=True, kw_only=True):

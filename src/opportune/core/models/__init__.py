@@ -4,6 +4,7 @@ from opportune.core.models import measures
 from opportune.core.models.calibration import calibration_error, calibration_table, platt, sigmoid
 from opportune.core.models.card import (
     CARD_VERSION,
+    EVERY_OFFER,
     LEAVES_MAX,
     AdditiveHead,
     Calibration,
@@ -38,18 +39,25 @@ from opportune.core.models.examples import (
     weights,
 )
 from opportune.core.models.gates import check_gates
+from opportune.core.models.populations import Snapshot
+from opportune.core.models.report import CurvePoint, Disparity, FairnessRow, ReasonCode, Report, SegmentRow
+from opportune.core.models.snapshot import snapshot_of
 from opportune.core.models.trainer import LearnError, Trainer
 
 __all__ = [
     "CARD_VERSION",
+    "EVERY_OFFER",
     "LEAVES_MAX",
     "WEIGHT_MAX",
     "AdditiveHead",
     "Calibration",
     "CalibrationBin",
     "CompiledModel",
+    "CurvePoint",
+    "Disparity",
     "Evaluation",
     "Example",
+    "FairnessRow",
     "FeatureTable",
     "FeatureType",
     "Fit",
@@ -59,10 +67,14 @@ __all__ = [
     "ModelError",
     "OfferHeads",
     "PairTable",
+    "ReasonCode",
     "Reasons",
+    "Report",
     "Scorecard",
     "Scores",
+    "SegmentRow",
     "Slices",
+    "Snapshot",
     "Trainer",
     "Training",
     "TrainingSet",
@@ -83,6 +95,7 @@ __all__ = [
     "model_card",
     "platt",
     "sigmoid",
+    "snapshot_of",
     "split_by_time",
     "weights",
 ]

@@ -9,11 +9,15 @@ from typing import Literal
 
 import msgspec
 
+from opportune.core.models.report import Report
+
 CARD_VERSION = 1
 MISSING_BIN = 0
 UNSEEN_BIN = 1
 """Of a category feature: a value that training did not see, or too rarely to tell."""
 LEAVES_MAX = 64
+EVERY_OFFER = "*"
+"""The offer of the one head of a card that speaks of the customer, not of an offer: churn_risk."""
 
 FeatureType = Literal["numeric", "category", "bool"]
 Form = Literal["odds", "effect", "chance", "amount"]
@@ -160,7 +164,10 @@ class GateResult(msgspec.Struct, frozen=True):
 
 
 class Training(msgspec.Struct, frozen=True):
-    """Where a card comes from and how good it was on rows later than all it learned from."""
+    """Where a card comes from and how good it was on rows later than all it learned from.
+
+    `settings` are those of the algorithm that were not left to it.
+    """
 
     data_hash: str
     rows: int
@@ -178,6 +185,9 @@ class Training(msgspec.Struct, frozen=True):
     calibration_table: tuple[CalibrationBin, ...]
     gates: tuple[GateResult, ...]
     trainer: str
+    algorithm: str = "additive"
+    settings: Mapping[str, bool | int | float | str] = {}
+    report: Report = Report()
 
 
 class Scorecard(msgspec.Struct, frozen=True):

@@ -15,7 +15,10 @@ WEIGHT_MAX = 20.0
 
 class Example(msgspec.Struct, frozen=True, array_like=True):
     """One assignment. `probability` is that of what happened to this unit, given what was known; `values` are in
-    the order of the set's `feature_names`, None where missing; `bought` is within the label window."""
+    the order of the set's `feature_names`, None where missing; `bought` is within the label window.
+
+    Of a set with another target than uplift, `bought` is what is predicted (accepted, left, annoyed), and `amount`
+    the money a purchase brought."""
 
     at_ms: int
     unit: str
@@ -24,13 +27,15 @@ class Example(msgspec.Struct, frozen=True, array_like=True):
     probability: float
     bought: bool
     values: tuple[object, ...]
+    amount: float = 0.0
 
 
 class TrainingSet(msgspec.Struct, frozen=True):
     """Examples in time order, with what is needed to find out later where they came from.
 
     `feature_types` are bool, int, double or string. `left_out` counts assignments that became no example,
-    by reason.
+    by reason. `target` is that of the model's spec: a trainer learns what it asks for. Of a target that does not
+    speak of offers (churn_risk) every example has the offer EVERY_OFFER.
     """
 
     feature_names: tuple[str, ...]
@@ -39,6 +44,7 @@ class TrainingSet(msgspec.Struct, frozen=True):
     label_window_ms: int
     feature_views: Mapping[str, int] = {}
     left_out: Mapping[str, int] = {}
+    target: str = "uplift"
 
 
 class Slices(msgspec.Struct, frozen=True):
@@ -51,7 +57,7 @@ class Slices(msgspec.Struct, frozen=True):
 
 def data_hash(examples: TrainingSet) -> str:
     """32 hexadecimal characters over every example."""
-    said = (examples.feature_names, examples.label_window_ms, examples.examples)
+    said = (examples.target, examples.feature_names, examples.label_window_ms, examples.examples)
     return hashlib.blake2b(msgspec.msgpack.encode(said), digest_size=16).hexdigest()
 
 
