@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from opportune.core.models.populations import Snapshot
 from opportune.core.models.report import Report
 
 CARD_VERSION = 1
@@ -166,7 +167,8 @@ class GateResult(msgspec.Struct, frozen=True):
 class Training(msgspec.Struct, frozen=True):
     """Where a card comes from and how good it was on rows later than all it learned from.
 
-    `settings` are those of the algorithm that were not left to it.
+    `settings` are those of the algorithm that were not left to it. `snapshot` is what its rows looked like: drift is
+    found by holding what comes later against it.
     """
 
     data_hash: str
@@ -188,6 +190,7 @@ class Training(msgspec.Struct, frozen=True):
     algorithm: str = "additive"
     settings: Mapping[str, bool | int | float | str] = {}
     report: Report = Report()
+    snapshot: Snapshot | None = None
 
 
 class Scorecard(msgspec.Struct, frozen=True):
