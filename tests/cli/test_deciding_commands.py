@@ -100,7 +100,7 @@ def test_consent_decides_what_may_be_offered(playbook: Path, tmp_path: Path) -> 
 
 
 def test_a_preview_writes_nothing(company: Path) -> None:
-    before = call("doctor", "--playbook", company).out
+    before = _standing(company)
     customer = call("explain", _newest(company), "--playbook", company, "--json").json["customer"]
     said = call("decide", customer, "--moment", MOMENT, "--preview", "--playbook", company)
     assert said.code == 0
@@ -108,7 +108,12 @@ def test_a_preview_writes_nothing(company: Path) -> None:
     everybody = call("decide", "--all", "--moment", MOMENT, "--preview", "--playbook", company, "--json")
     assert everybody.json["recorded"] is False
     assert sum(one["count"] for one in everybody.json["mix"]) == everybody.json["customers"]
-    assert call("doctor", "--playbook", company).out == before
+    assert _standing(company) == before
+
+
+def _standing(company: Path) -> list[str]:
+    """What `doctor` says, but for the room on a disk that others write to as well."""
+    return [line for line in call("doctor", "--playbook", company).out.splitlines() if "GB free" not in line]
 
 
 def test_a_question_that_cannot_be_asked_says_why(company: Path) -> None:
