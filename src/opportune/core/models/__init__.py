@@ -25,7 +25,8 @@ from opportune.core.models.card import (
     decode_card,
     encode_card,
 )
-from opportune.core.models.compiled import CompiledModel, Reasons, Scores, compile_scorecard
+from opportune.core.models.compiled import CompiledModel, Reasons, Scores
+from opportune.core.models.compiling import compile_scorecard, compile_scorecards
 from opportune.core.models.descriptions import describe, model_card
 from opportune.core.models.evaluation import Evaluation, evaluate
 from opportune.core.models.examples import (
@@ -85,6 +86,7 @@ __all__ = [
     "check_card",
     "check_gates",
     "compile_scorecard",
+    "compile_scorecards",
     "data_hash",
     "decode_card",
     "describe",

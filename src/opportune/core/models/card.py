@@ -278,7 +278,7 @@ def _tree_fits(tree: Tree, counts: list[int]) -> bool:
             return False
         if any(0 <= child <= place for child in (tree.left[place], tree.right[place])):
             return False
-    return sorted((*tree.left, *tree.right)) == [*range(-leaves, 0), *range(1, nodes)]
+    return not nodes or sorted((*tree.left, *tree.right)) == [*range(-leaves, 0), *range(1, nodes)]
 
 
 def _once(model: str, what: str, names: list[str] | tuple[str, ...]) -> None:

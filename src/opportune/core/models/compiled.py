@@ -1,8 +1,7 @@
-"""Scoring: a scorecard folded into one matrix, all offers in one call, and the parts of a score as its reasons."""
+"""Scoring: scorecards folded into one matrix, all offers in one call, and the parts of a score as its reasons."""
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
@@ -10,22 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from opportune.core.models.card import (
-    MISSING_BIN,
-    UNSEEN_BIN,
-    AdditiveHead,
-    FeatureTable,
-    ModelError,
-    Scorecard,
-    check_card,
-)
+from opportune.core.models.joint import Floats, Ints, Joint
 
-LOG_ODDS_MAX = 500.0
-"""No head may be able to leave ±500, so that `exp` needs no guard."""
-
-_GRID = 2.0**32
-_DIGITS = 1e9
-_UNCOVERED = 400.0
+DIGITS = 1e9
 _NUMBERS = (int, float)
 
 Reasons = tuple[tuple[str, float], ...]
@@ -39,7 +25,9 @@ class Scores(msgspec.Struct, frozen=True):
     """One customer, every offer in the order compiled: probabilities with 9 decimals.
 
     Where `covered` is False the card knows nothing (0, 0, 0, and a standard error of 1): the caller uses the
-    offer's declared prior and says so. `bins` are what the values became: `CompiledModel.explain` reads them.
+    offer's declared prior and says so. Of cards of form `chance` or `amount`, `p_accept` and `p_base` are both the
+    number that was asked for, and the uplift is 0. `bins` are what the values became, `cells` what pairs and trees
+    made of these: `CompiledModel.explain` reads them.
     """
 
     p_accept: list[float]
@@ -48,10 +36,49 @@ class Scores(msgspec.Struct, frozen=True):
     uplift_se: list[float]
     covered: tuple[bool, ...]
     bins: list[int]
+    cells: bytes = b""
+
+
+class Straight(msgspec.Struct, frozen=True):
+    """The columns whose sums are no log-odds: uplifts as they are, and logarithms of amounts."""
+
+    effects: Ints
+    amounts: Ints
+
+    def some(self, places: Sequence[int]) -> Straight | None:
+        """Those among some of the offers, by their place there."""
+        asked = np.asarray(places, np.int64)
+        found = [np.flatnonzero(np.isin(asked, part)) for part in (self.effects, self.amounts)]
+        return Straight(*found) if any(map(len, found)) else None
+
+
+def finish(sums: Floats, offers: int, straight: Straight | None) -> tuple[Floats, Floats]:
+    """(p_accept, p_base and the standard error; the uplift) from sums of columns, along the last axis.
+
+    Everything is rounded to billionths. One customer or many: the same numbers.
+    """
+    results = np.exp(sums)
+    chances = results[..., : 2 * offers]
+    chances += 1.0
+    np.divide(1.0, chances, out=chances)
+    if straight is not None and len(straight.amounts):
+        both = np.concatenate([straight.amounts, offers + straight.amounts])
+        results[..., both] = np.exp(sums[..., both])
+    results *= DIGITS
+    np.rint(results, out=results)
+    uplift = results[..., :offers] - results[..., offers : 2 * offers]
+    if straight is not None and len(straight.effects):
+        causes = np.rint(np.clip(sums[..., straight.effects], -1.0, 1.0) * DIGITS)
+        uplift[..., straight.effects] = causes
+        with_it = results[..., offers + straight.effects] + causes
+        results[..., straight.effects] = np.clip(with_it, 0.0, DIGITS)
+    uplift /= DIGITS
+    results /= DIGITS
+    return results, uplift
 
 
 class CompiledModel:
-    """A scorecard for the offers and the feature order of one release. Immutable; threads may share it.
+    """Scorecards for the offers and the feature order of one release. Immutable; threads may share it.
 
     INVARIANT: every table entry is a multiple of 2^-32 far below 2^20, so sums are exact in any order, and the
     results are published with 9 decimals: the same values give the same bytes.
@@ -64,39 +91,46 @@ class CompiledModel:
         numeric: list[Numeric],
         named: list[Named],
         names: tuple[str, ...],
-        matrix: NDArray[np.float64],
-        effect: NDArray[np.float64],
+        matrix: Floats,
+        effect: Floats,
+        joint: Joint | None = None,
+        straight: Straight | None = None,
     ) -> None:
-        """`matrix` is (1 + bins, 3 * offers): row 0 the bases, columns -offered, -baseline, log se; `effect` is
-        (offers, 1 + bins): offered less baseline, in log-odds."""
+        """`matrix` is (1 + bins, 3 * offers): row 0 the bases, columns of offered, baseline and log se, as `finish`
+        reads them; `effect` is (offers, 1 + bins): the parts that are reasons. `joint` are pairs and trees."""
         self.offers = offers
         self.covered = covered
         self.feature_names = names
+        self.joint = joint
+        self.straight = straight
         self._numeric = numeric
         self._named = named
         self._matrix = matrix
         self._effect = effect
+        self._base: Floats = effect[:, 0] if joint is None else effect[:, 0] + joint.base
 
     def score(self, values: Sequence[object]) -> Scores:
         """p_accept, p_base, uplift and its standard error of every offer; `values` in the compiled order."""
         bins = self.bins_of(values)
         sums = np.add.reduce(self._matrix.take(bins, 0), 0)
-        return self._scores(sums, len(self.offers), bins, self.covered)
+        cells = b"" if self.joint is None else self._joined(bins, sums)
+        return self._scores(sums, len(self.offers), bins, self.covered, self.straight, cells)
+
+    def _joined(self, bins: list[int], sums: Floats) -> bytes:
+        """Adds what pairs and trees say; gives their cells."""
+        assert self.joint is not None
+        cells = self.joint.cells(np.array(bins))
+        self.joint.add(sums, cells)
+        return cells.tobytes()
 
     def _scores(
-        self, sums: NDArray[np.float64], count: int, bins: list[int], covered: Sequence[bool]
-    ) -> Scores:
-        results = np.exp(sums)
-        chances = results[: 2 * count]
-        chances += 1.0
-        np.divide(1.0, chances, out=chances)
-        results *= _DIGITS
-        np.rint(results, out=results)
-        uplift = ((results[:count] - results[count : 2 * count]) / _DIGITS).tolist()
-        results /= _DIGITS
+        self, sums: Floats, count: int, bins: list[int], covered: Sequence[bool], straight: Straight | None,
+        cells: bytes,
+    ) -> Scores:  # fmt: skip
+        results, uplift = finish(sums, count, straight)
         found: list[float] = results.tolist()
         return Scores(
-            found[:count], found[count : 2 * count], uplift, found[2 * count :], tuple(covered), bins
+            found[:count], found[count : 2 * count], uplift.tolist(), found[2 * count :], tuple(covered), bins, cells
         )
 
     def score_some(self, values: Sequence[object], places: Sequence[int]) -> Scores:
@@ -105,33 +139,66 @@ class CompiledModel:
         count, width = len(places), len(self.offers)
         columns = np.add.outer((0, width, 2 * width), places).ravel()
         cells = np.add.outer(np.multiply(bins, 3 * width), columns)
-        return self._scores(np.add.reduce(self._matrix.take(cells), 0), count, bins, [self.covered[p] for p in places])
+        sums = np.add.reduce(self._matrix.take(cells), 0)
+        joint = b""
+        if self.joint is not None:
+            every = np.zeros(3 * width)
+            joint = self._joined(bins, every)
+            sums += every.take(columns)
+        straight = None if self.straight is None else self.straight.some(places)
+        return self._scores(sums, count, bins, [self.covered[p] for p in places], straight, joint)
 
     def reasons(self, values: Sequence[object], offer_index: int, top: int = 3) -> Reasons:
         """What moves this customer's uplift for one offer most, against the average training row.
 
-        (feature, part of the uplift in log-odds), the largest first; parts of all features plus the base are the
-        whole. Empty for an offer that is not covered.
+        (feature, part of the uplift: in log-odds, of a card of form `effect` as a probability, of one of form
+        `amount` as a logarithm), the largest first; parts of all features plus the base are the whole. Empty for an
+        offer that is not covered.
         """
-        return self._reasons(self.bins_of(values), offer_index, top)
+        return self._reasons(self.bins_of(values), None, offer_index, top)
 
     def explain(self, scores: Scores, offer_index: int, top: int = 3) -> Reasons:
         """`reasons` for values already scored: spares looking up the bins again."""
-        return self._reasons(scores.bins, offer_index, top)
+        cells = np.frombuffer(scores.cells, np.int64) if scores.cells else None
+        return self._reasons(scores.bins, cells, offer_index, top)
+
+    def explain_all(self, scores: Scores, top: int = 3) -> list[Reasons]:
+        """`explain` for every offer, at one go."""
+        parts = self._effect[:, scores.bins[1:]]
+        if self.joint is not None:
+            cells = np.frombuffer(scores.cells, np.int64) if scores.cells else self.joint.cells(np.array(scores.bins))
+            parts = parts + self.joint.all_parts(cells, len(self.offers))
+        order = (-np.abs(parts)).argsort(1, kind="stable")[:, :top]
+        chosen: list[list[float]] = np.take_along_axis(parts, order, 1).tolist()
+        names = self.feature_names
+        return [
+            tuple([(names[i], round(part, 9)) for i, part in zip(places, said, strict=True) if part]) if known else ()
+            for places, said, known in zip(order.tolist(), chosen, self.covered, strict=True)
+        ]
 
     def levels(self) -> dict[str, tuple[object, ...]]:
         """Where the scores may change, by feature: the edges of a number, the values known of anything else."""
-        edges = [edges for _, _, edges in self._numeric]
-        known = [tuple(rows) for _, _, _, rows in self._named]
-        return dict(zip(self.feature_names, [*edges, *known], strict=True))
+        found: dict[str, tuple[object, ...]] = {}
+        for place, (name, (_, missing, edges)) in enumerate(
+            zip(self.feature_names, self._numeric, strict=False), 1
+        ):  # fmt: skip
+            rows = self._matrix[missing + 1 : missing + 2 + len(edges)]
+            turns: NDArray[np.bool_] = (rows[1:] != rows[:-1]).any(1)
+            if self.joint is not None:
+                turns |= self.joint.turns(place, missing + 1, len(edges) + 1)
+            kept = [edge for edge, turn in zip(edges, turns.tolist(), strict=True) if turn]
+            found[name] = tuple(sorted({*found.get(name, ()), *kept}))  # type: ignore[type-var]  # numbers
+        for name, (_, _, _, known) in zip(self.feature_names[len(self._numeric) :], self._named, strict=True):
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), *known)))
+        return found
 
-    def layout(self) -> tuple[NDArray[np.float64], list[Numeric], list[Named]]:
+    def layout(self) -> tuple[Floats, list[Numeric], list[Named]]:
         """(the matrix, how numbers are looked up in it, how the others are): what `rows` scores tables with."""
         return self._matrix, self._numeric, self._named
 
     def effect_base(self, offer_index: int) -> float:
-        """The uplift of the average training row in log-odds: reasons count from here."""
-        return float(self._effect[offer_index, 0])
+        """What reasons count from: the effect of the average training row, in the unit of the reasons."""
+        return float(self._base[offer_index])
 
     def bins_of(self, values: Sequence[object]) -> list[int]:
         """Row numbers in the tables: 0 for the base, then one per feature; raises nothing on any value."""
@@ -150,80 +217,12 @@ class CompiledModel:
                 bins.append(missing)
         return bins
 
-    def _reasons(self, bins: list[int], offer_index: int, top: int) -> Reasons:
+    def _reasons(self, bins: list[int], cells: Ints | None, offer_index: int, top: int) -> Reasons:
         if not self.covered[offer_index]:
             return ()
         parts = self._effect[offer_index].take(bins[1:])
+        if self.joint is not None:
+            parts += self.joint.parts(self.joint.cells(np.array(bins)) if cells is None else cells, offer_index)
         order = (-np.abs(parts)).argsort(kind="stable")[:top].tolist()
         found: list[float] = parts.tolist()
         return tuple([(self.feature_names[i], round(found[i], 9)) for i in order if found[i]])
-
-
-def compile_scorecard(card: Scorecard, offers: Sequence[str], feature_names: Sequence[str]) -> CompiledModel:
-    """The card for these offers and this order of feature values.
-
-    Raises ModelError when the card is malformed or reads a feature that is not among `feature_names`.
-    """
-    check_card(card)
-    positions = {name: position for position, name in enumerate(feature_names)}
-    for table in card.features:
-        if table.name not in positions:
-            raise ModelError(
-                f"model `{card.model}` reads feature `{table.name}`, which no feature view gives: train it again"
-            )
-    numeric, named, layout = _lookups(card.features, positions)
-    known = {heads.offer: heads for heads in card.offers}
-    covered = tuple(offer in known for offer in offers)
-    count, rows = len(offers), 1 + sum(table.bin_count for table in card.features)
-    matrix = np.zeros((rows, 3 * count))
-    matrix[0, : 2 * count] = _UNCOVERED
-    effect = np.zeros((count, rows))
-    slope = card.calibration.slope
-    for index, offer in enumerate(offers):
-        heads = known.get(offer)
-        if heads is None:
-            continue
-        offered = _column(card, heads.offered, slope, card.calibration.shift_offered, offer)
-        baseline = _column(card, heads.baseline, slope, card.calibration.shift_baseline, offer)
-        spread = 2.0 * math.log(max(abs(slope), 1e-9))
-        matrix[:, index] = -offered
-        matrix[:, count + index] = -baseline
-        matrix[:, 2 * count + index] = _column(card, heads.log_variance, 0.5, 0.5 * spread, offer)
-        effect[index] = offered - baseline
-    names = tuple(card.features[index].name for index in layout)
-    return CompiledModel(tuple(offers), covered, numeric, named, names, matrix, effect)
-
-
-def _lookups(
-    tables: Sequence[FeatureTable], positions: dict[str, int]
-) -> tuple[list[Numeric], list[Named], list[int]]:
-    """How to look up numeric features and the others, and the order in which `bins_of` walks the features."""
-    numeric: list[Numeric] = []
-    named: list[Named] = []
-    numeric_order: list[int] = []
-    named_order: list[int] = []
-    row = 1
-    for index, table in enumerate(tables):
-        position = positions[table.name]
-        if table.type == "numeric":
-            numeric.append((position, row + MISSING_BIN, table.edges))
-            numeric_order.append(index)
-        else:
-            found: tuple[object, ...] = (False, True) if table.type == "bool" else table.categories
-            other = row + (MISSING_BIN if table.type == "bool" else UNSEEN_BIN)
-            first = row + table.bin_count - len(found)
-            rows: dict[object, int] = {value: first + number for number, value in enumerate(found)}
-            named.append((position, row + MISSING_BIN, other, rows))
-            named_order.append(index)
-        row += table.bin_count
-    return numeric, named, numeric_order + named_order
-
-
-def _column(card: Scorecard, head: AdditiveHead, slope: float, shift: float, offer: str) -> NDArray[np.float64]:
-    """One head as a column: base first, then every bin of every feature, scaled and put on the grid."""
-    flat = [slope * head.base + shift, *(slope * part for parts in head.parts for part in parts)]
-    reach = abs(flat[0]) + sum(max((abs(slope * part) for part in parts), default=0.0) for parts in head.parts)
-    if not reach < LOG_ODDS_MAX:
-        raise ModelError(f"scorecard `{card.model}` can leave ±{LOG_ODDS_MAX:g} for `{offer}`: train it again")
-    return np.rint(np.array(flat) * _GRID) / _GRID
-

@@ -8,18 +8,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from opportune.core.expressions.columns import Column, coded
-from opportune.core.models.compiled import CompiledModel
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from opportune.core.models.compiled import CompiledModel, finish
+from opportune.core.models.joint import Floats, Ints
 
 JOINED_BYTES_MAX = 2 << 20
 """What one table of several features may take: it is read once per customer, so it should stay near the processor."""
 ROWS_AT_ONCE = 1024
-DIGITS = 1e9
+CELLS_AT_ONCE = 1 << 20
+"""How many pairs and trees x rows are looked at together."""
 DOUBLES_EXACT_MAX = 2**53
 
 
@@ -41,12 +39,14 @@ class RowModel:
         self.offers = len(model.offers)
         self.covered = np.array(model.covered, np.bool_)
         self._base = matrix[0]
-        looks: list[tuple[str, int, int, Callable[[Column], Ints]]] = []
+        self._straight, self._joint = model.straight, model.joint
+        looks: list[Look] = []
         for position, missing, edges in numeric:
-            looks.append((names[position], missing, len(edges) + 2, _numeric(edges)))
+            looks.append(Look(names[position], missing, len(edges) + 2, _numeric(edges)))
         for position, missing, other, rows in named:
             size = max([missing, other, *rows.values()]) - missing + 1
-            looks.append((names[position], missing, size, _named(missing, other, rows)))
+            looks.append(Look(names[position], missing, size, _named(missing, other, rows)))
+        self._looks = looks
         self._groups = _joined(matrix, looks)
 
     def score(self, columns: Mapping[str, Column], count: int) -> RowScores:
@@ -54,45 +54,57 @@ class RowModel:
         missing."""
         offers = self.offers
         found = np.empty((count, 3 * offers))
-        places = [self._places(looks, columns, count) for looks, _ in self._groups]
-        for start in range(0, count, ROWS_AT_ONCE):
-            rows = slice(start, min(start + ROWS_AT_ONCE, count))
+        uplift = np.empty((count, offers))
+        bins = [_bins(look, columns, count) for look in self._looks]
+        places = [_places([(self._looks[at].size, bins[at]) for at in looks], count) for looks, _ in self._groups]
+        at_once = ROWS_AT_ONCE if self._joint is None else self._joint.rows_at_once(CELLS_AT_ONCE, ROWS_AT_ONCE)
+        for start in range(0, count, at_once):
+            rows = slice(start, min(start + at_once, count))
             total = found[rows]
             total[:] = self._base
             for place, (_, table) in zip(places, self._groups, strict=True):
                 total += table.take(place[rows], 0)
-            _finish(total, offers)
-        uplift = found[:, :offers] - found[:, offers : 2 * offers]
-        uplift /= DIGITS
-        found /= DIGITS
+            if self._joint is not None:
+                tables = self._table_rows(bins, rows, len(total))
+                self._joint.add(total, self._joint.cells(tables))
+            total[:], uplift[rows] = finish(total, offers, self._straight)
         return RowScores(found[:, :offers], uplift, found[:, 2 * offers :])
 
-    def _places(
-        self, looks: Sequence[tuple[str, int, Callable[[Column], Ints]]], columns: Mapping[str, Column], count: int
-    ) -> Ints:
-        """Each row's place in the table of some features."""
-        place = np.zeros(count, np.int64)
-        for name, size, look in looks:
-            column = columns.get(name)
-            place *= size
-            if column is None:
-                continue  # the bin of what is missing is the first
-            bins = look(column)
-            for mask in (column.missing, column.failed):
-                if mask is not None:
-                    bins = np.where(mask, 0, bins)
-            place += bins
-        return place
+    def _table_rows(self, bins: Sequence[Ints], rows: slice, count: int) -> Ints:
+        """What `CompiledModel.bins_of` gives, per row."""
+        found = np.zeros((count, 1 + len(bins)), np.int64)
+        for at, (look, own) in enumerate(zip(self._looks, bins, strict=True), 1):
+            found[:, at] = own[rows] + look.first
+        return found
 
 
-def _finish(total: Floats, offers: int) -> None:
-    """Log-odds and log errors to billionths of probabilities and errors, in place, as `CompiledModel.score` does."""
-    np.exp(total, out=total)
-    chances = total[:, : 2 * offers]
-    chances += 1.0
-    np.divide(1.0, chances, out=chances)
-    total *= DIGITS
-    np.rint(total, out=total)
+class Look(msgspec.Struct, frozen=True):
+    """How a feature's column becomes bins, the first of its rows in the tables, and how many it has."""
+
+    name: str
+    first: int
+    size: int
+    bins: Callable[[Column], Ints]
+
+
+def _bins(look: Look, columns: Mapping[str, Column], count: int) -> Ints:
+    column = columns.get(look.name)
+    if column is None:
+        return np.zeros(count, np.int64)  # the bin of what is missing is the first
+    bins = look.bins(column)
+    for mask in (column.missing, column.failed):
+        if mask is not None:
+            bins = np.where(mask, 0, bins)
+    return bins
+
+
+def _places(parts: Sequence[tuple[int, Ints]], count: int) -> Ints:
+    """Each row's place in the table of some features, from their sizes and bins."""
+    place = np.zeros(count, np.int64)
+    for size, bins in parts:
+        place *= size
+        place += bins
+    return place
 
 
 def _numeric(edges: tuple[float, ...]) -> Callable[[Column], Ints]:
@@ -136,17 +148,15 @@ def _by_value(column: Column, bin_of: Callable[[object], int]) -> Ints:
     return np.array([bin_of(value) for value in table], np.int64)[codes]
 
 
-def _joined(
-    matrix: Floats, looks: Sequence[tuple[str, int, int, Callable[[Column], Ints]]]
-) -> list[tuple[list[tuple[str, int, Callable[[Column], Ints]]], Floats]]:
+def _joined(matrix: Floats, looks: Sequence[Look]) -> list[tuple[list[int], Floats]]:
     """Features joined while their table stays small: its rows are the sums of all combinations of their bins."""
-    groups: list[tuple[list[tuple[str, int, Callable[[Column], Ints]]], Any]] = []
-    for name, first, size, look in looks:
-        own = matrix[first : first + size]
+    groups: list[tuple[list[int], Any]] = []
+    for number, look in enumerate(looks):
+        own = matrix[look.first : look.first + look.size]
         if groups and len(groups[-1][1]) * own.nbytes <= JOINED_BYTES_MAX:
             members, table = groups[-1]
             joint = (table[:, None, :] + own[None, :, :]).reshape(-1, matrix.shape[1])
-            groups[-1] = ([*members, (name, size, look)], joint)
+            groups[-1] = ([*members, number], joint)
         else:
-            groups.append(([(name, size, look)], np.ascontiguousarray(own)))
+            groups.append(([number], np.ascontiguousarray(own)))
     return groups
