@@ -1,0 +1,1 @@
+"""InterpretML's explainable boosting machines as the glass-box trainer: imported only when something is trained."""
