@@ -21,12 +21,14 @@ _TYPES: dict[str, FeatureType] = {"bool": "bool", "int": "numeric", "double": "n
 class Spread(msgspec.Struct, frozen=True):
     """How far one block of coefficients may be from 0, as standard deviations of a normal prior in log-odds.
 
-    `constant` is of the block's base, `rank` of a numeric feature's trend over its bins, `bin` of single bins.
+    `constant` is of the block's base, `rank` of a numeric feature's trend over its bins, `bin` of its single bins,
+    `level` of the levels of a feature that is no number.
     """
 
     constant: float
     rank: float
     bin: float
+    level: float
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class Columns(msgspec.Struct, frozen=True):
 
     def scales(self, spread: Spread) -> NDArray[np.float64]:
         """One standard deviation per column."""
-        of = {"constant": spread.constant, "rank": spread.rank, "bin": spread.bin}
+        of = {"constant": spread.constant, "rank": spread.rank, "bin": spread.bin, "level": spread.level}
         return np.array([of[kind] for kind in self.kinds])
 
 
@@ -76,7 +78,7 @@ def columns_of(tables: Sequence[FeatureTable], examples: TrainingSet) -> Columns
             parts.append(rank[bins[:, index]][:, None])
             kinds.append("rank")
         parts.append(np.eye(table.bin_count)[bins[:, index]])
-        kinds.extend(["bin"] * table.bin_count)
+        kinds.extend(["bin" if table.type == "numeric" else "level"] * table.bin_count)
         ranks.append(rank)
         shares.append(share)
     return Columns(tuple(tables), np.hstack(parts), tuple(kinds), bins, tuple(ranks), tuple(shares))

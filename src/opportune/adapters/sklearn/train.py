@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from math import log
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from opportune.adapters.sklearn.design import Columns, Spread, columns_of, feature_tables, tables_from
+from opportune.adapters.sklearn.design import Columns, columns_of, feature_tables, tables_from
+from opportune.adapters.sklearn.solve import Rows, Shrinkage, Solved, solve, units_of
 from opportune.adapters.sklearn.uncertainty import log_variances
 from opportune.core.models import (
     AdditiveHead,
     Fit,
+    Form,
     LearnError,
     OfferHeads,
     TrainingSet,
@@ -24,23 +26,17 @@ from opportune.core.models import (
 Floats = NDArray[np.float64]
 
 
-class Shrinkage(msgspec.Struct, frozen=True):
-    """The four blocks of the log-odds of buying: what all offers share, an offer's own, and the same of the effect.
-
-    baseline(offer, x) = shared(x) + own(offer, x); offered(offer, x) = baseline + shared_effect(x) +
-    own_effect(offer, x). L2 with standard deviation s is a normal prior N(0, s²) on the coefficients.
-    """
-
-    shared: Spread = Spread(5.0, 0.35, 0.2)
-    own: Spread = Spread(1.5, 0.12, 0.08)
-    shared_effect: Spread = Spread(1.0, 0.35, 0.2)
-    own_effect: Spread = Spread(0.7, 0.25, 0.15)
+FORMS: Mapping[str, Form] = {
+    "uplift": "odds", "acceptance": "chance", "churn_risk": "chance", "fatigue": "chance", "value": "amount",
+}  # fmt: skip
 
 
 class SklearnTrainer:
-    """Implements Trainer with scikit-learn's LogisticRegression (lbfgs, L2); deterministic.
+    """Implements Trainer with scikit-learn's LogisticRegression (lbfgs, L2), and GammaRegressor for amounts, whose
+    variance grows with the square of their mean; deterministic.
 
-    An offer with fewer than `rows_per_arm_min` rows with or without it is not covered.
+    Of a target without effects, what all offers share and what is one offer's own are learned in the same way. An
+    offer with fewer than `rows_per_arm_min` rows with or without it is not covered.
     """
 
     def __init__(self, shrinkage: Shrinkage | None = None, rows_per_arm_min: int = 50) -> None:
@@ -68,18 +64,13 @@ class SklearnTrainer:
         tables = feature_tables(kept)
         columns = columns_of(tables, kept)
         number = {offer: index for index, offer in enumerate(covered)}
-        place = np.array([number[row.offer] for row in kept.examples])
-        treated = np.array([row.treated for row in kept.examples])
-        bought = np.array([float(row.bought) for row in kept.examples])
-        weight = fit_weights(kept.examples)
-        scales = self._scales(columns)
-        coefficients = _solve(_design(columns, place, treated, len(covered), scales), bought, weight)
-        spread = log_variances(columns, place, treated, weight, coefficients, scales, len(covered))
+        rows = _rows(kept, np.array([number[row.offer] for row in kept.examples]))
+        solved = solve(columns, rows, self.shrinkage, len(covered))
+        spread = log_variances(columns, rows, solved)
         heads = tuple(
-            _heads(offer, index, columns, coefficients, scales, spread[index], (place == index, treated, bought))
-            for offer, index in number.items()
+            _heads(offer, index, columns, solved, spread[index], rows) for offer, index in number.items()
         )
-        return Fit(tables, heads)
+        return Fit(tables, heads, rows.form)
 
     def _covered(self, examples: TrainingSet, offers: Sequence[str]) -> tuple[tuple[str, ...], TrainingSet]:
         counts = {(offer, treated): 0 for offer in offers for treated in (True, False)}
@@ -87,79 +78,56 @@ class SklearnTrainer:
             if (row.offer, row.treated) in counts:
                 counts[row.offer, row.treated] += 1
         least = self.rows_per_arm_min
-        covered = tuple(o for o in offers if min(counts[o, True], counts[o, False]) >= least)
+        arms = (True, False) if examples.target == "uplift" else (True,)
+        covered = tuple(o for o in offers if min(counts[o, arm] for arm in arms) >= least)
+        if not covered and len(arms) == 1:
+            raise LearnError(f"no offer has {least} examples: collect more, or ask for less of each")
         if not covered:
             raise LearnError(
                 f"no offer has {least} examples with it and {least} without: collect more, or widen the hold-out"
             )
         kept = tuple(row for row in examples.examples if row.offer in covered)
-        if len({row.bought for row in kept}) < 2:
+        if examples.target == "value":
+            kept = tuple(row for row in kept if row.amount > 0.0)
+        elif len({row.bought for row in kept}) < 2:
             raise LearnError("nobody bought, or everybody did: check the `converted` signal and the label window")
         return covered, msgspec.structs.replace(examples, examples=kept)
 
-    def _scales(self, columns: Columns) -> tuple[Floats, Floats, Floats, Floats]:
-        shrink = self.shrinkage
-        blocks = (shrink.shared, shrink.own, shrink.shared_effect, shrink.own_effect)
-        one, two, three, four = (columns.scales(block) for block in blocks)
-        return one, two, three, four
 
-
-def _design(
-    columns: Columns,
-    place: NDArray[np.intp],
-    treated: NDArray[np.bool_],
-    offers: int,
-    scales: tuple[Floats, Floats, Floats, Floats],
-) -> Any:  # noqa: ANN401  (scipy has no types)
-    """Sparse columns: shared, shared effect, then for each offer own and own effect; all scaled to unit priors."""
-    from scipy import sparse
-
-    shared, own, shared_effect, own_effect = scales
-    on = treated.astype(float)[:, None]
-    blocks = [columns.values * shared, columns.values * shared_effect * on]
-    for index in range(offers):
-        here = (place == index).astype(float)[:, None]
-        blocks += [columns.values * own * here, columns.values * own_effect * on * here]
-    return sparse.hstack([sparse.csr_matrix(block) for block in blocks], format="csr")
-
-
-def _solve(design: Any, bought: Floats, weight: Floats) -> Floats:  # noqa: ANN401
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=1.0, fit_intercept=False, solver="lbfgs", max_iter=500, tol=1e-6)
-    model.fit(design, bought, sample_weight=weight)
-    found: Floats = np.asarray(model.coef_[0], dtype=np.float64)
-    return found
+def _rows(kept: TrainingSet, place: NDArray[np.intp]) -> Rows:
+    """The examples as columns, with what the target makes of their outcome."""
+    rows = kept.examples
+    form = FORMS[kept.target]
+    treated = np.array([row.treated for row in rows])
+    weight, unit = fit_weights(rows), units_of(rows)
+    if form != "amount":
+        return Rows(place, treated, np.array([float(row.bought) for row in rows]), weight, unit, form)
+    amount = np.array([row.amount for row in rows])
+    scale = float(np.average(amount, weights=weight))
+    means = np.bincount(place, weight * amount) / np.maximum(np.bincount(place, weight), 1e-12)
+    dispersion = float(np.average((amount / means[place] - 1.0) ** 2, weights=weight))
+    return Rows(place, treated, amount / scale, weight, unit, form, scale, max(dispersion, 1e-3))
 
 
 def _heads(
-    offer: str,
-    index: int,
-    columns: Columns,
-    coefficients: Floats,
-    scales: tuple[Floats, Floats, Floats, Floats],
-    log_variance: AdditiveHead,
-    rows: tuple[NDArray[np.bool_], NDArray[np.bool_], Floats],
+    offer: str, index: int, columns: Columns, solved: Solved, log_variance: AdditiveHead, rows: Rows
 ) -> OfferHeads:
-    width = len(columns.kinds)
-    shared, own, shared_effect, own_effect = scales
-    at = 2 * width * (index + 1)
-    mine = coefficients[at : at + 2 * width]
-    baseline = coefficients[:width] * shared + mine[:width] * own
-    effect = coefficients[width : 2 * width] * shared_effect + mine[width:] * own_effect
-    here, treated, bought = rows
+    """The offer's tables. Without effects there is one number: what is shared and what is offered's, together."""
+    baseline, effect = solved.of(index)
+    here, treated, outcome = rows.place == index, rows.treated, rows.outcome > 0.0
+    nothing = np.zeros_like(baseline)
     return OfferHeads(
         offer,
-        _head(columns, baseline + effect),
-        _head(columns, baseline),
+        _head(columns, baseline + effect, log(rows.scale)),
+        _head(columns, baseline if rows.form == "odds" else nothing),
         log_variance,
         int((here & treated).sum()),
         int((here & ~treated).sum()),
-        int(bought[here & treated].sum()),
-        int(bought[here & ~treated].sum()),
+        int(outcome[here & treated].sum()),
+        int(outcome[here & ~treated].sum()),
     )
 
 
-def _head(columns: Columns, coefficients: Floats) -> AdditiveHead:
+def _head(columns: Columns, coefficients: Floats, more: float = 0.0) -> AdditiveHead:
     base, parts = tables_from(columns, coefficients)
-    return AdditiveHead(round(base, 6), tuple(tuple(round(float(x), 6) for x in part) for part in parts))
+    return AdditiveHead(round(base + more, 6), tuple(tuple(round(float(x), 6) for x in part) for part in parts))
