@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from opportune.core.beliefs import Adaptive
 from opportune.core.catalog import Channel, Document, Limit, Moment, Offer, Risk
+from opportune.core.drift import DriftPolicy
 from opportune.core.features import FeatureView
 from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract
@@ -69,6 +71,8 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     `labels` are the signal types that say that it happened; without them acceptance is an offer accepted or
     converted, fatigue one dismissed, complained of or followed by a withdrawal of consent; churn_risk has to name its
     own. Its rows are all customers `of` one kind, looked at `every` so often.
+
+    `drift` says how it is watched once it is live, and what follows when the world has changed.
     """
 
     model: str
@@ -89,6 +93,7 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     of: Literal["account", "person"] = "account"
     every: str = "7d"
+    drift: DriftPolicy = DriftPolicy()
 
 
 class SignalMapping(Document, frozen=True, kw_only=True):
@@ -262,6 +267,14 @@ class Privacy(Document, frozen=True, kw_only=True):
     retention: Mapping[Literal["public", "internal", "personal", "sensitive", "quarantine", "access"], str] = {}
 
 
+Role = Literal["model_approver", "model_owner", "compliance", "reviewer"]
+"""What a person may do: `model_approver` and `compliance` approve models, they and `model_owner` refuse and retire
+them; `reviewer` answers reviews."""
+
+PersonId = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,39}$")]
+"""Small letters, digits, `_`, `.` and `-`; an API key that is called so acts for this person."""
+
+
 class App(Document, frozen=True, kw_only=True):
     """opportune.yaml: the settings of the whole playbook.
 
@@ -270,7 +283,8 @@ class App(Document, frozen=True, kw_only=True):
 
     `confidence_min` is per risk: below it a chosen offer goes to a person; 1.0 means always.
     `offer_attributes` declares the type of each `offer.<name>` that policies may read. `limits` hold over channels,
-    offers and kinds of offers, per person, per account or for everyone together.
+    offers and kinds of offers, per person, per account or for everyone together. `people` says who may do what.
+    `adaptive` says how what is believed of offers without a model follows what becomes of them.
     """
 
     project: str
@@ -287,6 +301,8 @@ class App(Document, frozen=True, kw_only=True):
     identity: Identity = Identity()
     privacy: Privacy = Privacy()
     limits: tuple[Limit, ...] = ()
+    adaptive: Adaptive = Adaptive()
+    people: Mapping[PersonId, tuple[Role, ...]] = {}
 
     @property
     def every_region(self) -> tuple[str, ...]:
