@@ -28,7 +28,7 @@ from opportune.testing.world.effects import NAMES, KnownEffects
 pytestmark = pytest.mark.slow
 
 OFFERS = ("seats_10", "addon_support")
-SMALL: dict[str, Any] = {"outer_bags": 3, "max_rounds": 300, "interactions": 2}
+SMALL: dict[str, Any] = {"outer_bags": 4, "max_rounds": 300, "interactions": 2}
 SPEC = ModelSpec(model="glass", owner="data", features=NAMES, algorithm="ebm")
 
 
@@ -87,7 +87,7 @@ def test_the_effects_are_found_and_how_sure_they_are(card: Scorecard) -> None:
         true = np.array([np.subtract(*world.truth(values, offer)) for values in people])
         found = np.array([one.uplift[place] for one in scores])
         error = np.array([one.uplift_se[place] for one in scores])
-        assert np.corrcoef(found, true)[0, 1] > 0.5
+        assert np.corrcoef(found, true)[0, 1] > 0.4
         assert abs(found.mean() - true.mean()) < 0.06
         assert (np.abs(found - true) < 1.96 * error).mean() > 0.7
 

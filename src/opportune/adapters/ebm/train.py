@@ -39,6 +39,8 @@ DEFAULTS: Mapping[str, Any] = {
     "interactions": 2, "outer_bags": 8, "max_rounds": 2_000, "learning_rate": 0.02, "random_state": 7, "max_bins": 32,
     "min_samples_leaf": 20, "validation_size": 0.15,
 }  # fmt: skip
+CALMER: Mapping[str, Any] = {"max_bins": 8, "interactions": 0, "min_samples_leaf": 50, "learning_rate": 0.01}
+"""What a row says of an effect is mostly noise: coarser bins, no pairs, more rows for each step."""
 
 
 class EbmTrainer:
@@ -67,6 +69,7 @@ class EbmTrainer:
             for name in str(given.pop(key, "")).split(",") if name.strip()
         }  # fmt: skip
         self._least = int(given.pop("rows_per_arm_min", 50))
+        self._given = frozenset(given)
         self._settings: dict[str, Any] = {**DEFAULTS} | {name: THEIRS[name](value) for name, value in given.items()}
 
     @property
@@ -149,7 +152,9 @@ class EbmTrainer:
                 return lambda bins: one(bins) - other(bins)
 
             return head_of(on, tables), head_of(base, tables), self._spread(rows, tables, both)
-        effect = self._machine(rows, tables, self._pseudo_outcomes(rows, tables), chances=False, weighted=False)
+        effect = self._machine(
+            rows, tables, self._pseudo_outcomes(rows, tables), chances=False, weighted=False, calmer=True
+        )
         spread = self._spread(rows, tables, lambda bag: _said(effect, tables, bag))
         return head_of(effect, tables), head_of(base, tables), spread
 
@@ -181,14 +186,16 @@ class EbmTrainer:
 
     def _machine(
         self, rows: Rows, tables: tuple[FeatureTable, ...], wanted: Floats, *, chances: bool, weighted: bool = True,
-        bags: int | None = None,
+        bags: int | None = None, calmer: bool = False,
     ) -> Any:  # noqa: ANN401 - the library has no types
-        """A machine fitted to the rows, on one core."""
+        """A machine fitted to the rows, on one core; `calmer` where each row says little and may be far out."""
         from interpret.glassbox import ExplainableBoostingClassifier, ExplainableBoostingRegressor
 
         settings = dict(self._settings)
         if bags is not None:
             settings["outer_bags"] = bags
+        if calmer:
+            settings |= {name: value for name, value in CALMER.items() if name not in self._given}
         if len(tables) < 2:
             settings["interactions"] = 0
         make = ExplainableBoostingClassifier if chances else ExplainableBoostingRegressor
