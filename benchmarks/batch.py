@@ -28,6 +28,7 @@ from opportune.core.decisions.records import Asked, Result, Seen
 from opportune.flows import batch as flow
 from opportune.flows.batch_columns import rows_of
 from opportune.flows.region import Region
+from opportune.testing.approving import approve_all
 from opportune.wiring import open_region
 
 AT_ONCE = 100_000
@@ -68,7 +69,8 @@ def prepare(folder: Path, offers: int) -> Region:
     """A region with the synthetic playbook and model, and nobody known."""
     region = open_region(folder, "bench", "eu")
     book = synthetic.playbook(offers, POLICIES, FEATURES)
-    region.promote(region.release(book, [synthetic.scorecard(book)]).hash, "bench", "bench")
+    approve_all(region, [card := synthetic.scorecard(book)])
+    region.promote(region.release(book, [card]).hash, "bench", "bench")
     return region
 
 

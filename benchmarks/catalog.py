@@ -20,6 +20,7 @@ from benchmarks import catalog_playbook
 from opportune.core.decisions.questions import Question, Who
 from opportune.core.decisions.records import decode_record
 from opportune.core.releases import compile_release, encode_manifest
+from opportune.testing.approving import approve_all
 from opportune.wiring import open_region
 
 CUSTOMERS = 400
@@ -37,6 +38,7 @@ def measure(offers: int, eligible: float, seconds: float) -> dict[str, float]:
         memory, began = memory_mib(), time.process_time()
         compiled = compile_release(manifest)
         compile_s, memory = time.process_time() - began, memory_mib() - memory
+        approve_all(region, [card])
         hash_ = region.release(book, [card]).hash
         region.promote(hash_, "bench", "bench")
         drafts = catalog_playbook.history(CUSTOMERS, now_ms)

@@ -30,6 +30,7 @@ from opportune.doors.http.app import build_app
 from opportune.doors.http.hot import AsgiApp, Receive, Scope, Send, read_body, respond
 from opportune.doors.http.keys import ALL_SCOPES, Keyring
 from opportune.flows.region import Region
+from opportune.testing.approving import approve_all
 from opportune.wiring import open_region
 
 CUSTOMERS = 2_000
@@ -46,7 +47,9 @@ def prepare(folder: Path) -> Region:
     """A region with the synthetic playbook, model and customers."""
     region = open_region(folder, "bench", REGION)
     book = synthetic.playbook()
-    release = region.release(book, [synthetic.scorecard(book)])
+    card = synthetic.scorecard(book)
+    approve_all(region, [card])
+    release = region.release(book, [card])
     region.promote(release.hash, "bench", "bench")
     drafts = synthetic.history(CUSTOMERS, now_ms=region.clock.now_ms())
     for start in range(0, len(drafts), 500):

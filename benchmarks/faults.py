@@ -31,6 +31,7 @@ from opportune.doors.http.keys import ALL_SCOPES, Keyring
 from opportune.flows.guarded import with_model
 from opportune.flows.outside import OutsideReads
 from opportune.flows.region import Region
+from opportune.testing.approving import approve_all
 from opportune.testing.faults import MODES, FaultyModel, FaultyReader, FaultyRecords, Mode, Switch
 from opportune.wiring import open_region
 
@@ -59,7 +60,8 @@ def prepare(folder: Path, switches: dict[str, Switch]) -> Region:
     """A region whose sources do as their switches say."""
     region = open_region(folder, "bench", "eu")
     made = book()
-    region.promote(region.release(made, [synthetic.scorecard(made)]).hash, "bench", "bench")
+    approve_all(region, [card := synthetic.scorecard(made)])
+    region.promote(region.release(made, [card]).hash, "bench", "bench")
     drafts = synthetic.history(CUSTOMERS, now_ms=region.clock.now_ms())
     for start in range(0, len(drafts), 500):
         region.ingest.run(drafts[start : start + 500])

@@ -14,6 +14,7 @@ from opportune.adapters.files.keys import load_or_create_key
 from opportune.adapters.files.published import PublishedLedger
 from opportune.adapters.memory import MemoryRecords
 from opportune.adapters.memory.pulse import MemoryPulse
+from opportune.adapters.memory.shelf import MemoryShelf
 from opportune.adapters.playbook import load
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.system.vault import FileVault
@@ -28,6 +29,7 @@ from opportune.core.signals import Draft, format_time
 from opportune.doors.http.cloudevents import draft_of
 from opportune.flows.merges import IdentityError
 from opportune.flows.region import Region
+from opportune.testing.approving import approve_all
 from opportune.testing.clock import FrozenClock
 from opportune.testing.world import World
 
@@ -64,7 +66,9 @@ def playbooks() -> tuple[tuple[Playbook, tuple[Scorecard, ...]], ...]:
                      when="offer.id == 'annual_switch' && mrr > 900.0", reason="promised at {mrr} EUR")  # fmt: skip
     forced = replace(limited, policies=(*limited.policies, promise))
     pcvl = replace(book, app=replace(book.app, arbitration=Arbitration(method="pcvl", same_kind_max=2)))
-    return (limited, ()), (forced, ()), (pcvl, ()), (limited, (model_for(limited),))
+    # A model by chance has nothing to be measured by.
+    modelled = replace(limited, models=tuple(replace(spec, gates={}) for spec in limited.models))
+    return (limited, ()), (forced, ()), (pcvl, ()), (modelled, (model_for(limited),))
 
 
 def model_for(book: Playbook, seed: int = 5) -> Scorecard:
@@ -97,7 +101,7 @@ def opened(folder: Path, *, memory: bool = False) -> Iterator[Region]:
     key = load_or_create_key(folder / "keys" / "ledger.key")
     region = Region(
         name="eu", records=records, ledger=PublishedLedger(folder / "ledger", "lived/eu", key, records), vault=vault,
-        clock=FrozenClock(step_us=1), pulse=MemoryPulse(), under_way_max=64,
+        clock=FrozenClock(step_us=1), pulse=MemoryPulse(), under_way_max=64, shelf=MemoryShelf(),
     )  # fmt: skip
     try:
         yield region
@@ -112,6 +116,8 @@ class Life:
         self.region = region
         self.random = Random(seed)
         self.clock: FrozenClock = region.clock  # type: ignore[assignment]  # as `opened` made it
+        for _, cards in playbooks():
+            approve_all(region, cards)
         self.releases = [region.release(book, cards).hash for book, cards in playbooks()]
         region.promote(self.releases[0], "lived", "first")
         events = list(World(seed, accounts=accounts, days=60, end_ms=self.clock.now_ms()).history())

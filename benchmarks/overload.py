@@ -30,6 +30,7 @@ from opportune.doors.http.keys import ALL_SCOPES, Keyring
 from opportune.flows.admission import SHARES
 from opportune.flows.guarded import with_model
 from opportune.flows.region import Region
+from opportune.testing.approving import approve_all
 from opportune.testing.faults import FaultyModel, Switch
 from opportune.wiring import open_region
 
@@ -57,7 +58,8 @@ def prepare(folder: Path, budget_ms: int) -> Region:
     """A region with the synthetic model and customers."""
     region = open_region(folder, "bench", "eu")
     made = book(budget_ms)
-    region.promote(region.release(made, [synthetic.scorecard(made)]).hash, "bench", "bench")
+    approve_all(region, [card := synthetic.scorecard(made)])
+    region.promote(region.release(made, [card]).hash, "bench", "bench")
     drafts = synthetic.history(CUSTOMERS, now_ms=region.clock.now_ms())
     for start in range(0, len(drafts), 500):
         region.ingest.run(drafts[start : start + 500])

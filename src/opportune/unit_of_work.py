@@ -11,8 +11,10 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
+from opportune.core.registry import ModelEvent
 from opportune.core.signals import Signal
 from opportune.ports import (
     Access,
@@ -23,6 +25,7 @@ from opportune.ports import (
     Quarantined,
     Review,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -92,6 +95,21 @@ class Backing(Protocol):
 
     def action(self, id_: str) -> Action | None: ...
 
+    def belief(self, id_: str) -> Cell | None: ...
+
+    def decisions_of(self, customers: Collection[str], since_ms: int) -> list[StoredDecision]: ...
+
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        """By id."""
+
+    def outcomes_of(self, customers: Collection[str]) -> list[StoredOutcome]: ...
+
+    def merges_of(self, customer: str) -> list[Merge]: ...
+
+    def model_events(self, card: str) -> list[ModelEvent]: ...
+
+    def drift(self, id_: str) -> StoredDrift | None: ...
+
 
 class Undo:
     """What to put back, newest last, when the unit that runs now is dropped."""
@@ -157,6 +175,7 @@ class Changes:
         self.leaves: list[bytes] = []
         self.live: list[tuple[int, str, str, str]] = []
         self.accesses: list[Access] = []
+        self.model_events: list[ModelEvent] = []
         self.seen = Overlay(backing.signal_seen, undo)
         self.people = Overlay(backing.person, undo)
         self.accounts = Overlay(backing.account, undo)
@@ -174,15 +193,17 @@ class Changes:
         self.merges = Overlay(backing.merge, undo)
         self.proposals = Overlay(backing.proposal, undo)
         self.actions = Overlay(backing.action, undo)
+        self.beliefs = Overlay(backing.belief, undo)
+        self.drift = Overlay(backing.drift, undo)
         self.counts: dict[str, int] = {}
 
     def empty(self) -> bool:
         """Did no unit write anything?"""
-        if self.counts or self.live or self.accesses:
+        if self.counts or self.live or self.accesses or self.model_events:
             return False
         overlays = (self.people, self.accounts, self.identifiers, self.decisions, self.outcomes)
         others = (self.reviews, self.releases, self.positions, self.requarantined, self.claims)
-        more = (self.suppressed, self.merges, self.proposals, self.actions, self.tallies)
+        more = (self.suppressed, self.merges, self.proposals, self.actions, self.tallies, self.beliefs, self.drift)
         return not any(any(overlay.written()) for overlay in (*overlays, *others, *more))
 
 
@@ -204,7 +225,8 @@ class Group(Transaction):
         """
         changes = self.changes
         lists: tuple[list[Any], ...] = (
-            changes.signals, changes.quarantined, changes.leaves, changes.live, changes.accesses
+            changes.signals, changes.quarantined, changes.leaves, changes.live, changes.accesses,
+            changes.model_events,
         )  # fmt: skip
         marks = [len(appended) for appended in lists]
         self._undo.entries.clear()
@@ -278,6 +300,12 @@ class Group(Transaction):
     def put_tally(self, tally: Tally) -> None:
         self.changes.tallies.put(tally.id, tally)
 
+    def belief(self, id_: str) -> Cell | None:
+        return self.changes.beliefs.get(id_)
+
+    def put_belief(self, cell: Cell) -> None:
+        self.changes.beliefs.put(cell.id, cell)
+
     def customer_by(self, identifier: bytes) -> str | None:
         found = self.changes.identifiers.get(identifier)
         return None if found is None else found[1]
@@ -305,6 +333,12 @@ class Group(Transaction):
 
     def merge(self, id_: str) -> Merge | None:
         return self.changes.merges.get(id_)
+
+    def merges_of(self, customer: str) -> list[Merge]:
+        found = {merge.id: merge for merge in self._backing.merges_of(customer)}
+        found |= self.changes.merges.written()
+        mine = [merge for merge in found.values() if customer in (merge.kept, merge.merged)]
+        return sorted(mine, key=lambda merge: (merge.at_ms, merge.id), reverse=True)
 
     def put_proposal(self, proposal: Proposal) -> None:
         self.changes.proposals.put(proposal.id, proposal)
@@ -342,6 +376,23 @@ class Group(Transaction):
         self._count(f"decisions.{decision.disposition}")
         changes.decisions.put(decision.id, decision)
 
+    def decisions_of(self, customers: Collection[str], since_ms: int) -> list[StoredDecision]:
+        found = {one.id: one for one in self._backing.decisions_of(customers, since_ms)}
+        found |= self.changes.decisions.written()
+        mine = [one for one in found.values() if one.customer in customers and one.at_ms >= since_ms]
+        return sorted(mine, key=lambda one: one.id)
+
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        found = {one.id: one for one in self._backing.decisions_after(id_, last)}
+        found |= ((key, one) for key, one in self.changes.decisions.written() if key > id_)
+        return [found[key] for key in sorted(found)[:last]]
+
+    def outcomes_of(self, customers: Collection[str]) -> list[StoredOutcome]:
+        found = {one.id: one for one in self._backing.outcomes_of(customers)}
+        found |= self.changes.outcomes.written()
+        mine = [one for one in found.values() if one.customer in customers]
+        return sorted(mine, key=lambda one: (one.at_ms, one.id))
+
     def outcome(self, id_: str) -> StoredOutcome | None:
         return self.changes.outcomes.get(id_)
 
@@ -365,6 +416,19 @@ class Group(Transaction):
 
     def set_live(self, hash_: str, at_ms: int, actor: str, why: str) -> None:
         self.changes.live.append((at_ms, hash_, actor, why))
+
+    def model_events(self, card: str) -> list[ModelEvent]:
+        fresh = (event for event in self.changes.model_events if event.card == card)
+        return [*self._backing.model_events(card), *fresh]
+
+    def drift(self, id_: str) -> StoredDrift | None:
+        return self.changes.drift.get(id_)
+
+    def put_drift(self, entry: StoredDrift) -> None:
+        self.changes.drift.put(entry.id, entry)
+
+    def put_model_event(self, event: ModelEvent) -> None:
+        self.changes.model_events.append(event)
 
     def position(self, reader: str) -> str | None:
         return self.changes.positions.get(reader)

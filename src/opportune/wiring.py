@@ -113,6 +113,7 @@ def region_over(
         scan=FileScanner(lambda: scanned_of(folder), folder / EXPORTS),
         couriers=couriers_of(folder / "secrets"),
         readers=lambda spec: reader_of(folder.parent.parent, spec),
+        shelf=FileShelf(folder / "shelf"),
     )
 
 

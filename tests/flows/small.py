@@ -15,6 +15,7 @@ from opportune.adapters.files.keys import load_or_create_key
 from opportune.adapters.files.published import PublishedLedger
 from opportune.adapters.memory import MemoryRecords
 from opportune.adapters.memory.pulse import MemoryPulse
+from opportune.adapters.memory.shelf import MemoryShelf
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.system.vault import FileVault
 from opportune.core.catalog import Channel, ContactLimit, Moment, Offer, Price, Prior, Treatment
@@ -28,6 +29,7 @@ from opportune.core.policies import Policy
 from opportune.core.signals import Draft, Receipt, SignalContract, format_time
 from opportune.flows.region import Region
 from opportune.ports import Clock, Courier, FeatureReader, StoredDecision
+from opportune.testing.approving import approve_all
 from opportune.testing.clock import FrozenClock
 
 MINUTE_MS = 60_000
@@ -116,10 +118,11 @@ def region_of(
     region = Region(
         name=name, records=records, ledger=PublishedLedger(folder / "ledger", "tests/eu", key, records),
         vault=vault, clock=clock or FrozenClock(), pulse=MemoryPulse(),
-        under_way_max=under_way_max, couriers=couriers, readers=readers,
+        under_way_max=under_way_max, couriers=couriers, readers=readers, shelf=MemoryShelf(),
     )  # fmt: skip
     try:
         if book is not None or records.live() is None:
+            approve_all(region, cards)
             region.promote(region.release(book or playbook(), cards).hash, "tests", "first")
         yield region
     finally:

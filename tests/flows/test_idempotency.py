@@ -19,6 +19,7 @@ from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import QuestionError
 from opportune.flows.region import Region
 from opportune.ports import StoredDecision
+from opportune.testing.approving import approve_all
 from opportune.testing.clock import FrozenClock
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,7 @@ def test_a_key_outlives_a_restart_and_another_release(tmp_path: Path) -> None:
         first = region.decide.run(question(idempotency_key="k"))
     with region_of(tmp_path, kind="sqlite", clock=FrozenClock(seed=1)) as region:
         assert ENCODE(region.decide.run(question(idempotency_key="k"))) == ENCODE(first)
+        approve_all(region, [card()])
         region.promote(region.release(playbook(limits=(), margin=900.0), [card()]).hash, "tests", "second")
         again = region.decide.run(question(idempotency_key="k"))
         assert (again.decision_id, again.release) == (first.decision_id, first.release)

@@ -21,10 +21,11 @@ from opportune.core.playbook import Playbook
 from opportune.core.releases import Release
 from opportune.flows.act import Act
 from opportune.flows.admission import Gate
+from opportune.flows.approve import Registry
 from opportune.flows.backfill import Tell, finish, prepare, share_from_now
 from opportune.flows.breakers import Breakers
 from opportune.flows.decide import Decide
-from opportune.flows.govern import before_live, make_release, promote, release_for
+from opportune.flows.govern import before_live, make_release, manifest_of, promote, release_for
 from opportune.flows.guarded import Scoring
 from opportune.flows.ingest import Ingest
 from opportune.flows.merges import Merging
@@ -34,13 +35,26 @@ from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.same import SameKeys
 from opportune.flows.send import Send
-from opportune.ports import Clock, Courier, FeatureReader, Ledger, Pulse, Records, Scanner, Vault
+from opportune.ports import Clock, Courier, FeatureReader, Ledger, Pulse, Records, Scanner, Shelf, ShelfError, Vault
 
 RELEASES_KEPT_MAX = 8
 
 
 class NotReady(RuntimeError):
     """Nothing is live yet: make and promote a release first."""
+
+
+class Nowhere(Shelf):
+    """The shelf of a region that has none: nothing can be put there."""
+
+    def put(self, kind: str, content: bytes) -> str:
+        raise ShelfError("this region keeps no models: open it with a shelf")
+
+    def get(self, kind: str, name: str) -> bytes:
+        raise ShelfError(f"this region keeps no models, and none called `{name}`")
+
+    def names(self, kind: str) -> list[str]:
+        return []
 
 
 class Releases:
@@ -87,7 +101,7 @@ class Releases:
                 stored = self._records.release(hash_)
                 if stored is None:
                     raise LookupError(f"no release is called `{hash_}`")
-                found = msgspec.structs.replace(release_for(self._region, stored.manifest), beside=self.get)
+                found = msgspec.structs.replace(release_for(self._region, manifest_of(stored)), beside=self.get)
             self._compiled[hash_] = found
             while len(self._compiled) > RELEASES_KEPT_MAX:
                 self._compiled.pop(next(iter(self._compiled)))
@@ -123,6 +137,7 @@ class Region:
         couriers: Mapping[str, Courier] | None = None,
         scan: Scanner | None = None,
         readers: Callable[[ReaderSpec], FeatureReader] | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self.name = name
         self.records = records
@@ -132,6 +147,7 @@ class Region:
         self.pulse = pulse
         self.warm = warm
         self.scan = scan
+        self.registry = Registry(records, vault, clock, name, shelf or Nowhere())
         self.preparing = RLock()
         """Held by whoever changes which features are folded: backfills and promotions, one at a time."""
         self.gate = Gate(under_way_max)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
+from opportune.core.registry import ModelEvent
 from opportune.core.signals import Signal
 from opportune.ports.stored import (
     Access,
@@ -16,6 +18,7 @@ from opportune.ports.stored import (
     Quarantined,
     Review,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -59,6 +62,11 @@ class Transaction(Protocol):
 
     def put_tally(self, tally: Tally) -> None: ...
 
+    def belief(self, id_: str) -> Cell | None:
+        """What became of an offer in a channel and a segment: counts, nobody's data."""
+
+    def put_belief(self, cell: Cell) -> None: ...
+
     def customer_by(self, identifier: bytes) -> str | None:
         """The customer a keyed-hashed identifier points to."""
 
@@ -96,6 +104,18 @@ class Transaction(Protocol):
 
     def put_decision(self, decision: StoredDecision) -> None: ...
 
+    def decisions_of(self, customers: Collection[str], since_ms: int) -> list[StoredDecision]:
+        """Decisions about any of these customers, made since then, by id."""
+
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        """So many decisions about anybody, by id, from the one after `id_`."""
+
+    def outcomes_of(self, customers: Collection[str]) -> list[StoredOutcome]:
+        """Every outcome of any of these customers, by time."""
+
+    def merges_of(self, customer: str) -> list[Merge]:
+        """Every merge that kept or merged this customer, the newest first."""
+
     def outcome(self, id_: str) -> StoredOutcome | None: ...
 
     def put_outcome(self, outcome: StoredOutcome) -> None: ...
@@ -105,6 +125,17 @@ class Transaction(Protocol):
     def put_release(self, release: StoredRelease) -> None: ...
 
     def set_live(self, hash_: str, at_ms: int, actor: str, why: str) -> None: ...
+
+    def model_events(self, card: str) -> list[ModelEvent]:
+        """What happened to one artefact, in the order of writing."""
+
+    def put_model_event(self, event: ModelEvent) -> None:
+        """Adds one to the end; its id is new."""
+
+    def drift(self, id_: str) -> StoredDrift | None: ...
+
+    def put_drift(self, entry: StoredDrift) -> None:
+        """Adds a report or a case, or replaces it at its id."""
 
     def position(self, reader: str) -> str | None:
         """How far a reader of an outside source has come."""
@@ -143,6 +174,9 @@ class Records(Protocol):
     def tally(self, id_: str) -> Tally | None:
         """What everybody together has used of a limit; on every decision's path, so at about a microsecond."""
 
+    def beliefs(self) -> list[Cell]:
+        """What became of every offer by channel and segment, from memory, in no order; of committed work."""
+
     def customer_by(self, identifier: bytes) -> str | None: ...
 
     def decision(self, id_: str) -> StoredDecision | None: ...
@@ -164,8 +198,8 @@ class Records(Protocol):
     def position(self, reader: str) -> str | None:
         """How far a reader of an outside source has come."""
 
-    def signals(self, after: int = 0) -> Iterator[StoredSignal]:
-        """The log in order from the one after `after`."""
+    def signals(self, after: int = 0, types: Collection[str] | None = None) -> Iterator[StoredSignal]:
+        """The log in order from the one after `after`; only signals of some types, when they are named."""
 
     def signals_of(self, customers: Collection[str], last: int, before: int | None = None) -> list[StoredSignal]:
         """The newest signals that named one of these customers, from before place `before`; the newest first."""
@@ -233,6 +267,14 @@ class Records(Protocol):
 
     def live_history(self) -> list[tuple[int, str, str, str]]:
         """(at_ms, release, actor, why), the newest first."""
+
+    def model_events(self, card: str | None = None) -> list[ModelEvent]:
+        """What happened to one artefact, or to all, in the order of writing."""
+
+    def drift(
+        self, what: Literal["report", "case"], last: int, *, model: str | None = None, status: str | None = None
+    ) -> list[StoredDrift]:
+        """Reports about drift, or cases, the newest first (by time, then id)."""
 
     def leaves(self, start: int, stop: int) -> list[bytes]: ...
 

@@ -191,6 +191,27 @@ class Scanner(Protocol):
         Raises OSError when the scan could not be done."""
 
 
+class ShelfError(ValueError):
+    """An artefact that is not there, or is not what its name says: then it was `altered`."""
+
+    def __init__(self, message: str, *, altered: bool = False) -> None:
+        super().__init__(message)
+        self.altered = altered
+
+
+class Shelf(Protocol):
+    """Artefacts by kind (`models`, `proposals`), named by the hash of their content: 32 hexadecimal digits."""
+
+    def put(self, kind: str, content: bytes) -> str:
+        """Stores an artefact once, durably; returns its name."""
+
+    def get(self, kind: str, name: str) -> bytes:
+        """The artefact's bytes; ShelfError when it is absent, or is not what its name says."""
+
+    def names(self, kind: str) -> list[str]:
+        """All artefacts of a kind, the newest first."""
+
+
 class TableReader(Protocol):
     """Reads a source's files as rows in time order."""
 

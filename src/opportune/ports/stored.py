@@ -96,6 +96,22 @@ class StoredRelease(msgspec.Struct, frozen=True):
     manifest: bytes
 
 
+class StoredDrift(msgspec.Struct, frozen=True):
+    """A report about drift, or a case that followed from one, as its bytes (see core.drift); no customer's data.
+
+    `status` is that of a case; of a report, its series (`inputs`, `answers`). `alarms` counts what it found.
+    """
+
+    id: str
+    at_ms: int
+    what: Literal["report", "case"]
+    model: str
+    card: str
+    status: str
+    alarms: int
+    body: bytes
+
+
 class Merge(msgspec.Struct, frozen=True):
     """Two records that are one customer: `merged` lives on in `kept`, until somebody undoes it.
 

@@ -6,16 +6,15 @@ import hashlib
 import re
 from pathlib import Path
 
+from opportune.ports import Shelf, ShelfError
 from opportune.private_files import write_private
+
+__all__ = ["FileShelf", "ShelfError"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
-class ShelfError(ValueError):
-    """An artefact that is not there, or is not what its name says."""
-
-
-class FileShelf:
+class FileShelf(Shelf):
     """`<folder>/<kind>/<hash>`; put is atomic and durable, get checks the hash."""
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +38,10 @@ class FileShelf:
         except OSError:
             raise ShelfError(f"no {kind} is called `{name}`: see `opportune models`") from None
         if _hash(content) != name:
-            raise ShelfError(f"{kind} `{name}` was altered after it was stored: train it again")
+            raise ShelfError(
+                f"the artefact `{path}` was altered after it was stored, and no approval of `{name}` holds for it: "
+                "restore the file from a backup, or remove it and train or import the model again", altered=True
+            )  # fmt: skip
         return content
 
     def names(self, kind: str) -> list[str]:

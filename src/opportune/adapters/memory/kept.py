@@ -1,12 +1,14 @@
 """What the store in memory keeps: plain dicts and lists, and what is taken out of them again."""
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Literal, TypeVar
 
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
+from opportune.core.registry import ModelEvent
 from opportune.ports import (
     Access,
     Action,
@@ -45,6 +47,7 @@ class Kept:
         self.people: dict[str, Person] = {}
         self.accounts: dict[str, Account] = {}
         self.tallies: dict[str, Tally] = {}
+        self.beliefs: dict[str, Cell] = {}
         self.identifiers: dict[bytes, tuple[str, str]] = {}
         self.decisions: dict[str, StoredDecision] = {}
         self.decision_ids: list[str] = []
@@ -59,11 +62,13 @@ class Kept:
         self.proposals: dict[str, Proposal] = {}
         self.accesses: dict[str, Access] = {}
         self.actions: dict[str, Action] = {}
+        self.events: list[ModelEvent] = []
         self.counts: dict[str, int] = {}
         self.signal_seen = self.seen.get
         self.person = self.people.get
         self.account = self.accounts.get
         self.tally = self.tallies.get
+        self.belief = self.beliefs.get
         self.identifier = self.identifiers.get
         self.decision = self.decisions.get
         self.decision_of_key = self.keys.get
@@ -82,8 +87,24 @@ class Kept:
     def leaf_count(self) -> int:
         return len(self.leaves)
 
+    def model_events(self, card: str | None = None) -> list[ModelEvent]:
+        return [event for event in list(self.events) if card in (None, event.card)]
+
     def signals_of(self, customers: Collection[str]) -> list[StoredSignal]:
         return [stored for stored in self.signals if stored.signal.customer in customers]
+
+    def decisions_of(self, customers: Collection[str], since_ms: int) -> list[StoredDecision]:
+        return [one for one in self.decisions.values() if one.customer in customers and one.at_ms >= since_ms]
+
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        first = bisect_right(self.decision_ids, id_)
+        return [self.decisions[one] for one in self.decision_ids[first : first + last]]
+
+    def outcomes_of(self, customers: Collection[str]) -> list[StoredOutcome]:
+        return [one for one in self.outcomes.values() if one.customer in customers]
+
+    def merges_of(self, customer: str) -> list[Merge]:
+        return [one for one in self.merges.values() if customer in (one.kept, one.merged)]
 
     def take_over(self, changes: Changes) -> None:
         for id_, _ in changes.decisions.written():
@@ -96,11 +117,13 @@ class Kept:
         self.quarantined_count += len(changes.quarantined)
         self.leaves.extend(changes.leaves)
         self.live.extend(changes.live)
+        self.events.extend(changes.model_events)
         self.accesses.update((access.id, access) for access in changes.accesses)
         self.seen.update(changes.seen.written())
         self.people.update(changes.people.written())
         self.accounts.update(changes.accounts.written())
         self.tallies.update(changes.tallies.written())
+        self.beliefs.update(changes.beliefs.written())
         self.identifiers.update(changes.identifiers.written())
         self.decisions.update(changes.decisions.written())
         self.keys.update(changes.keys.written())

@@ -8,8 +8,10 @@ from threading import Event, Lock, get_ident
 from typing import Any, Literal, TypeVar
 
 from opportune.adapters.memory.kept import Kept, seq_of
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
+from opportune.core.registry import ModelEvent
 from opportune.ports import (
     Access,
     Action,
@@ -78,6 +80,9 @@ class MemoryRecords(Records):
 
     def tally(self, id_: str) -> Tally | None:
         return self._kept.tallies.get(id_)
+
+    def beliefs(self) -> list[Cell]:
+        return list(self._kept.beliefs.values())
 
     def customer_by(self, identifier: bytes) -> str | None:
         found = self._kept.identifiers.get(identifier)
@@ -219,6 +224,9 @@ class MemoryRecords(Records):
 
     def live_history(self) -> list[tuple[int, str, str, str]]:
         return self._kept.live[::-1]
+
+    def model_events(self, card: str | None = None) -> list[ModelEvent]:
+        return self._kept.model_events(card)
 
     def leaves(self, start: int, stop: int) -> list[bytes]:
         return self._kept.leaves[max(start, 0) : max(stop, 0)]

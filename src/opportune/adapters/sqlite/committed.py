@@ -11,8 +11,10 @@ from opportune.adapters.sqlite.cache import Cache
 from opportune.adapters.sqlite.file import Readers
 from opportune.adapters.sqlite.rows import Rows
 from opportune.adapters.sqlite.sealing import every_known, known
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
+from opportune.core.registry import ModelEvent
 from opportune.ports import (
     Action,
     Merge,
@@ -59,6 +61,10 @@ class Committed:
             tally.id: tally for tally in map(rows.tally, connection.execute(queries.TALLIES).fetchall())
         }
         self.tally: Callable[[str], Tally | None] = self.tallies.get
+        self.beliefs: dict[str, Cell] = {
+            cell.id: cell for cell in map(rows.belief, connection.execute(queries.BELIEFS).fetchall())
+        }
+        self.belief: Callable[[str], Cell | None] = self.beliefs.get
         self.marks: dict[str, Mark] = {
             name: Mark(last, removed) for name, last, removed in connection.execute(queries.MARKS)
         }
@@ -114,6 +120,22 @@ class Committed:
         found = self._connection.execute(queries.SIGNALS_OF, (queries.json_list(customers),))
         return list(every_known(self._rows.signal, found))
 
+    def decisions_of(self, customers: Collection[str], since_ms: int) -> list[StoredDecision]:
+        found = self._connection.execute(queries.DECISIONS_OF, (queries.json_list(customers), since_ms))
+        return list(every_known(self._rows.decision, found))
+
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        found = self._connection.execute(queries.DECISIONS_AFTER, (id_, last))
+        return list(every_known(self._rows.decision, found))
+
+    def outcomes_of(self, customers: Collection[str]) -> list[StoredOutcome]:
+        found = self._connection.execute(queries.OUTCOMES_OF_CUSTOMERS, (queries.json_list(customers),))
+        return list(every_known(self._rows.outcome, found))
+
+    def merges_of(self, customer: str) -> list[Merge]:
+        found = self._connection.execute(queries.MERGES_OF, (customer,))
+        return list(every_known(self._rows.merge, found))
+
     def quarantine_entry(self, seq: int) -> Quarantined | None:
         return self._known(self._rows.quarantined, queries.QUARANTINE_BY_SEQ, seq)
 
@@ -134,6 +156,9 @@ class Committed:
     def action(self, id_: str) -> Action | None:
         return self._known(self._rows.action, queries.ACTION_BY_ID, id_)
 
+    def model_events(self, card: str) -> list[ModelEvent]:
+        return [rows.model_event(row) for row in self._connection.execute(queries.MODEL_EVENTS_OF, (card,))]
+
     def totals(self, grown: Mapping[str, int]) -> dict[str, int]:
         """The counters after this, only those that change."""
         return {name: self.counts.get(name, 0) + by for name, by in grown.items()}
@@ -153,6 +178,7 @@ class Committed:
         self.people.replace(changes.people.written())
         self.accounts.replace(changes.accounts.written())
         self.tallies.update(changes.tallies.written())
+        self.beliefs.update(changes.beliefs.written())
 
     def take_away(self, totals: Mapping[str, int], marks: Mapping[str, Mark], customers: Collection[str]) -> None:
         """After COMMIT of a removal: what the counters and marks are now, and whose state nobody may find here."""

@@ -20,6 +20,7 @@ MERGE: Final = "id, at_ms, kept, merged, rule, actor, undone_ms, undone_by, seal
 PROPOSAL: Final = "id, at_ms, one, other, probability, status, decided_ms, decided_by, sealed"
 ACCESS: Final = "id, at_ms, actor, what, customer, classes, sealed"
 ACTION: Final = "id, at_ms, customer, account, channel, offer, purpose, due_ms, expires_ms, status, attempts, sealed"
+MODEL_EVENT: Final = "id, at_ms, card, model, kind, actor, reason, risk, details"
 NEVER: Final = 2**63 - 1
 """Greater than every place."""
 
@@ -67,6 +68,8 @@ WRITE_PEOPLE: Final = Write("people", "id, state", "id")
 WRITE_ACCOUNTS: Final = Write("accounts", "id, state", "id")
 # Stores what was used of limits over everybody
 WRITE_TALLIES: Final = Write("tallies", "id, state", "id")
+# Stores what became of offers, by channel and segment
+WRITE_BELIEFS: Final = Write("beliefs", "id, state", "id")
 # Points identifiers at customers
 WRITE_IDENTIFIERS: Final = Write("identifiers", "hash, kind, customer", "hash")
 # Says who holds which value of a uniqueness rule
@@ -88,6 +91,8 @@ WRITE_REVIEWS: Final = Write("reviews", REVIEW, "id")
 WRITE_RELEASES: Final = Write("releases", RELEASE, "hash")
 # Says what is live from now on
 WRITE_LIVE: Final = Write("live_history", "at_ms, release, actor, why")
+# Adds what happened to models' artefacts
+WRITE_MODEL_EVENTS: Final = Write("model_events", MODEL_EVENT)
 # Remembers how far readers have come
 WRITE_POSITIONS: Final = Write("positions", "reader, position", "reader")
 # Appends ledger entries
@@ -125,6 +130,15 @@ ACCOUNT: Final = "SELECT id, state FROM accounts WHERE id = ?"
 # What was used of one limit over everybody, and of all
 TALLY: Final = "SELECT state FROM tallies WHERE id = ?"
 TALLIES: Final = "SELECT state FROM tallies"
+# What became of offers, by channel and segment
+BELIEFS: Final = "SELECT state FROM beliefs"
+# What was decided about some customers since a time, and what became of it
+DECISIONS_OF: Final = f"""
+SELECT {DECISION} FROM decisions WHERE customer IN (SELECT value FROM json_each(?)) AND at_ms >= ? ORDER BY id
+"""
+OUTCOMES_OF_CUSTOMERS: Final = f"SELECT {OUTCOME} FROM outcomes WHERE customer IN (SELECT value FROM json_each(?))"
+# One batch of decisions after an id
+DECISIONS_AFTER: Final = f"SELECT {DECISION} FROM decisions WHERE id > ? ORDER BY id LIMIT ?"
 # One batch of people after an id
 PEOPLE_AFTER: Final = "SELECT id, state FROM people WHERE id > ? ORDER BY id LIMIT ?"
 # One batch of accounts after an id
@@ -187,6 +201,10 @@ RELEASE_BY_HASH: Final = f"SELECT {RELEASE} FROM releases WHERE hash = ?"
 RELEASES: Final = f"SELECT {RELEASE} FROM releases ORDER BY created_ms DESC, hash"
 LIVE: Final = "SELECT release FROM live_history ORDER BY seq DESC LIMIT 1"
 LIVE_HISTORY: Final = "SELECT at_ms, release, actor, why FROM live_history ORDER BY seq DESC"
+
+# What happened to artefacts, to all or to one
+MODEL_EVENTS: Final = f"SELECT {MODEL_EVENT} FROM model_events ORDER BY seq"
+MODEL_EVENTS_OF: Final = f"SELECT {MODEL_EVENT} FROM model_events WHERE card = ? ORDER BY seq"
 
 # How far a reader has come
 POSITION: Final = "SELECT position FROM positions WHERE reader = ?"

@@ -10,6 +10,7 @@ from opportune.adapters.sqlite.records import SqliteRecords
 from opportune.adapters.sqlite.rows import Rows
 from opportune.adapters.sqlite.schema import MIGRATIONS, version_of
 from opportune.adapters.sqlite.sealing import known
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
 from opportune.ports import Seal, StoreBroken, StoredSignal, Transaction
@@ -36,6 +37,7 @@ class SqliteReading(SqliteRecords):
         self._person = self._read_person
         self._account = self._read_account
         self._tally = self._read_tally
+        self._beliefs = self._read_beliefs
 
     def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
         raise StoreBroken("this store is open for reading only")
@@ -75,3 +77,6 @@ class SqliteReading(SqliteRecords):
     def _read_tally(self, id_: str) -> Tally | None:
         row = self._readers.one(queries.TALLY, id_)
         return None if row is None else rows.tally(row)
+
+    def _read_beliefs(self) -> list[Cell]:
+        return [rows.belief(row) for row in self._readers.all(queries.BELIEFS)]

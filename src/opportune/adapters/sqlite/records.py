@@ -14,8 +14,10 @@ from opportune.adapters.sqlite.rows import Rows
 from opportune.adapters.sqlite.schema import migrate
 from opportune.adapters.sqlite.sealing import every_known, known
 from opportune.adapters.sqlite.writer import Barrier, Unit, Writer
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person
+from opportune.core.registry import ModelEvent
 from opportune.ports import (
     Access,
     Action,
@@ -78,6 +80,7 @@ class SqliteRecords(Records):
         self._person: Callable[[str], Person | None] = committed.people.get
         self._account: Callable[[str], Account | None] = committed.accounts.get
         self._tally: Callable[[str], Tally | None] = committed.tally
+        self._beliefs: Callable[[], list[Cell]] = lambda: list(committed.beliefs.values())
 
     def submit(self, work: Callable[[Transaction], T], done: Callable[[T | BaseException], None]) -> None:
         self._writer.submit(Unit(work, done))
@@ -101,6 +104,9 @@ class SqliteRecords(Records):
 
     def tally(self, id_: str) -> Tally | None:
         return self._tally(id_)
+
+    def beliefs(self) -> list[Cell]:
+        return self._beliefs()
 
     def customer_by(self, identifier: bytes) -> str | None:
         row = self._readers.one(queries.IDENTIFIER, identifier)
@@ -239,6 +245,11 @@ class SqliteRecords(Records):
 
     def live_history(self) -> list[tuple[int, str, str, str]]:
         return self._readers.all(queries.LIVE_HISTORY)
+
+    def model_events(self, card: str | None = None) -> list[ModelEvent]:
+        if card is None:
+            return [rows.model_event(row) for row in self._readers.all(queries.MODEL_EVENTS)]
+        return [rows.model_event(row) for row in self._readers.all(queries.MODEL_EVENTS_OF, card)]
 
     def leaves(self, start: int, stop: int) -> list[bytes]:
         return [entry for (entry,) in self._readers.all(queries.LEAVES, start, stop)]

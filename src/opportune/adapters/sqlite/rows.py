@@ -12,8 +12,10 @@ import msgspec
 from opportune.adapters.sqlite import queries
 from opportune.adapters.sqlite.queries import Write
 from opportune.adapters.sqlite.sealing import opened, shut
+from opportune.core.beliefs import Cell
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Person, account_subject, person_subject, subject_of
+from opportune.core.registry import ModelEvent
 from opportune.core.signals import Problem, Repair, Signal
 from opportune.ports import (
     Access,
@@ -36,6 +38,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 _decode_person = msgspec.msgpack.Decoder(Person).decode
 _decode_tally = msgspec.msgpack.Decoder(Tally).decode
+_decode_belief = msgspec.msgpack.Decoder(Cell).decode
 _decode_account = msgspec.msgpack.Decoder(Account).decode
 _decode_record = msgspec.msgpack.Decoder(tuple[bytes, bytes]).decode
 _decode_data = msgspec.json.Decoder(dict[str, Any]).decode
@@ -43,6 +46,8 @@ _decode_signal = msgspec.json.Decoder(tuple[dict[str, Any], tuple[str, ...], tup
 _decode_problems = msgspec.json.Decoder(tuple[Problem, ...]).decode
 _decode_quarantined = msgspec.msgpack.Decoder(tuple[bytes, tuple[Problem, ...], str]).decode
 _decode_proposal = msgspec.json.Decoder(tuple[dict[str, Any], str]).decode
+
+_decode_details = msgspec.json.Decoder(dict[str, str]).decode
 
 _NO_SALT: Final = bytes(32)
 
@@ -64,6 +69,7 @@ class Rows:
             (queries.WRITE_PEOPLE, [self._person_row(person) for _, person in changes.people.written()]),
             (queries.WRITE_ACCOUNTS, [self._account_row(account) for _, account in changes.accounts.written()]),
             (queries.WRITE_TALLIES, [(id_, _encode(tally)) for id_, tally in changes.tallies.written()]),
+            (queries.WRITE_BELIEFS, [(id_, _encode(cell)) for id_, cell in changes.beliefs.written()]),
             (queries.WRITE_IDENTIFIERS, [(hash_, kind, whom) for hash_, (kind, whom) in written]),
             (queries.WRITE_CLAIMS, [(*claim, holder) for claim, holder in changes.claims.written()]),
             (queries.WRITE_SUPPRESSED, list(changes.suppressed.written())),
@@ -76,6 +82,7 @@ class Rows:
             (queries.WRITE_REVIEWS, [_review_row(review) for _, review in changes.reviews.written()]),
             (queries.WRITE_RELEASES, [_release_row(release) for _, release in changes.releases.written()]),
             (queries.WRITE_LIVE, list(changes.live)),
+            (queries.WRITE_MODEL_EVENTS, [_model_event_row(event) for event in changes.model_events]),
             (queries.WRITE_POSITIONS, list(changes.positions.written())),
             (queries.WRITE_LEAVES, list(enumerate(changes.leaves, start=leaf_count))),
         ]
@@ -217,12 +224,26 @@ def tally(row: Row) -> Tally:
     return _decode_tally(row[0])
 
 
+def belief(row: Row) -> Cell:
+    return _decode_belief(row[0])
+
+
 def _review_row(r: Review) -> Row:
     return r.id, r.decision, r.customer, r.opened_ms, r.reason, r.status
 
 
 def review(row: Row) -> Review:
     return Review(*row)
+
+
+def _model_event_row(e: ModelEvent) -> Row:
+    details = msgspec.json.encode(e.details, order="deterministic").decode()
+    return e.id, e.at_ms, e.card, e.model, e.kind, e.actor, e.reason, e.risk, details
+
+
+def model_event(row: Row) -> ModelEvent:
+    id_, at_ms, card, model, kind, actor, reason, risk, details = row
+    return ModelEvent(id_, at_ms, card, model, kind, actor, reason, risk, _decode_details(details))
 
 
 def _release_row(r: StoredRelease) -> Row:

@@ -229,7 +229,30 @@ THIRD: Final = """
 CREATE TABLE tallies (id TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (FIRST, SECOND, THIRD)
+# What happened to models' artefacts: names of people who decide here, hashes, and their reasons; nobody's data.
+MODEL_EVENTS: Final = """
+CREATE TABLE model_events (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  at_ms INTEGER NOT NULL,
+  card TEXT NOT NULL,
+  model TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  risk TEXT NOT NULL,
+  details TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX model_events_card ON model_events (card, seq);
+"""
+
+# What became of offers, by channel and segment: counts, and nobody's data.
+BELIEFS: Final = """
+CREATE TABLE beliefs (id TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (FIRST, SECOND, THIRD, MODEL_EVENTS, BELIEFS)
 """Append only: a file at version n has seen the first n. A statement ends with `;` at the end of a line."""
 
 

@@ -66,6 +66,19 @@ class RecordsContract(CustomerRecordsContract, RemovalContract):
         assert [s.seq for s in records.signals()] == [1, 2, 3]
         assert records.leaves(0, 9) == [b"1", b"3", b"2"]
 
+    def test_what_happened_to_models_is_read_in_the_order_of_writing(self, records: Records) -> None:
+        first, other, second = a.model_event(9), a.model_event(5, card=2), a.model_event(1, kind="refused", details={})
+
+        def work(tx: Transaction) -> Any:  # noqa: ANN401 - what the unit read
+            for event in (first, other, second):
+                tx.put_model_event(event)
+            return tx.model_events("card1")
+
+        assert records.run(work) == [first, second]
+        assert records.model_events() == [first, other, second]
+        assert records.model_events("card1") == records.run(lambda tx: tx.model_events("card1")) == [first, second]
+        assert records.model_events("card9") == []
+
     def test_results_come_in_the_order_of_submission(self, records: Records) -> None:
         order: list[int] = []
         all_told = Event()

@@ -34,6 +34,53 @@ class CustomerRecordsContract(StoreContract):
         assert again.tally("t1") == a.tally(1, used=5)
         again.close()
 
+    def test_beliefs_are_kept_with_their_unit_and_an_erasure_of_rows_leaves_them(self, records: Records) -> None:
+        def refused(tx: Transaction) -> None:
+            tx.put_belief(a.belief(1, shown=9))
+            raise Refusal
+
+        assert records.beliefs() == []
+        records.run(lambda tx: tx.put_belief(a.belief(1)))
+        records.run(lambda tx: tx.put_belief(a.belief(2)))
+        id_ = a.belief(1).id
+        told = run_together(
+            records, [refused, lambda tx: tx.belief(id_), lambda tx: tx.put_belief(a.belief(1, shown=5)),
+                      lambda tx: tx.belief(id_)],
+        )  # fmt: skip
+        assert isinstance(told[0], Refusal)
+        assert told[1:] == [a.belief(1), None, a.belief(1, shown=5)]
+        records.erase(["c1"])
+        again = self.reopen(records)
+        assert sorted(again.beliefs(), key=lambda cell: cell.id) == [a.belief(1, shown=5), a.belief(2)]
+        again.close()
+
+    def test_a_unit_reads_what_was_decided_and_what_became_of_it(self, records: Records) -> None:
+        decided = [a.decision(n, customer=f"c{n % 2}", at_ms=1_000 * n) for n in range(1, 6)]
+        became = [a.outcome(n, customer=f"c{n % 2}", at_ms=9_000 - n) for n in range(1, 5)]
+        records.run(lambda tx: [tx.put_decision(one) for one in decided[:4]])
+        records.run(lambda tx: [tx.put_outcome(one) for one in became[:3]])
+
+        def work(tx: Transaction) -> list[object]:
+            tx.put_decision(decided[4])
+            tx.put_decision(msgspec.structs.replace(decided[2], disposition="held"))
+            tx.put_outcome(became[3])
+            tx.put_merge(a.merge(1, "c1", "c2"))
+            return [
+                [one.id for one in tx.decisions_of(["c1"], 2_000)],
+                [one.disposition for one in tx.decisions_of(["c1"], 3_000)],
+                [one.id for one in tx.decisions_after(decided[1].id, 2)],
+                [one.id for one in tx.outcomes_of(["c0"])],
+                [one.id for one in tx.outcomes_of(["c0", "c1"])],
+                [merge.id for merge in tx.merges_of("c2")],
+                tx.merges_of("c3"),
+            ]
+
+        ids, outcomes = [one.id for one in decided], [one.id for one in became]
+        assert records.run(work) == [
+            [ids[2], ids[4]], ["held", "offered"], ids[2:4], [outcomes[3], outcomes[1]], outcomes[::-1], ["m1"], [],
+        ]  # fmt: skip
+        assert records.run(lambda tx: [one.id for one in tx.decisions_after(ids[2], 9)]) == ids[3:]
+
     def test_the_signals_of_customers_and_accounts_are_paged_newest_first(self, records: Records) -> None:
         who = [("c1", "a1"), ("c2", "a1"), (None, "a2"), ("c1", None), ("c3", "a2"), ("c2", "a2")]
         signals = [a.signal(n, customer=customer, account=account) for n, (customer, account) in enumerate(who, 1)]

@@ -20,6 +20,8 @@ STEPS = st.one_of(
     st.tuples(st.just("person"), NUMBERS, st.integers(0, 9)),
     st.tuples(st.just("account"), NUMBERS, st.integers(0, 9)),
     st.tuples(st.just("tally"), NUMBERS, st.integers(1, 9)),
+    st.tuples(st.just("belief"), NUMBERS, st.integers(1, 9)),
+    st.tuples(st.just("read"), NUMBERS),
     st.tuples(st.just("identifier"), NUMBERS, NUMBERS),
     st.tuples(st.just("decision"), NUMBERS, st.sampled_from(("offered", "held")), st.none() | NUMBERS),
     st.tuples(st.just("outcome"), NUMBERS, st.sampled_from(("converted", "delivered")), NUMBERS),
@@ -57,6 +59,7 @@ class RecordsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.accesses = 0
+        self.model_events = 0
         self.model = self.open_model()
         self.subject = self.open_subject()
 
@@ -89,6 +92,23 @@ class RecordsMachine(RuleBasedStateMachine):
         self.accesses += 1
         for records in (self.model, self.subject):
             records.run(lambda tx: tx.put_access(a.access(self.accesses, f"c{number}", at_ms=700 + number)))
+
+    @rule(card=NUMBERS, refused=st.booleans())
+    def model_event(self, card: int, refused: bool) -> None:
+        """Two in one unit, which reads the first back; each has a new id, as `access`."""
+        self.model_events += 2
+        first, second = (a.model_event(self.model_events + n, card) for n in (0, 1))
+
+        def work(tx: Transaction) -> object:
+            tx.put_model_event(first)
+            seen = tx.model_events(first.card)
+            tx.put_model_event(second)
+            if refused:
+                raise Refusal
+            return seen
+
+        told = [_comparable(run_together(records, [work])[0]) for records in (self.model, self.subject)]
+        assert told[0] == told[1]
 
     @rule()
     def reopen(self) -> None:
@@ -140,6 +160,19 @@ def _tally(tx: Transaction, number: int, used: int) -> object:
     before = tx.tally(f"t{number}")
     tx.put_tally(a.tally(number, used))
     return before, tx.tally(f"t{number}")
+
+
+def _belief(tx: Transaction, number: int, shown: int) -> object:
+    before = tx.belief(a.belief(number).id)
+    tx.put_belief(a.belief(number, shown))
+    return before, tx.belief(a.belief(number).id)
+
+
+def _read(tx: Transaction, number: int) -> object:
+    them = [f"c{number}", "c1"]
+    since_ms = a.decision(number).at_ms
+    decided = (tx.decisions_of(them, since_ms), tx.decisions_after(a.decision(number).id, 2))
+    return decided, tx.outcomes_of(them), tx.merges_of(f"c{number}")
 
 
 def _identifier(tx: Transaction, number: int, customer: int) -> object:
@@ -211,6 +244,8 @@ _DO: dict[str, Callable[..., object]] = {
     "person": _person,
     "account": _account,
     "tally": _tally,
+    "belief": _belief,
+    "read": _read,
     "identifier": _identifier,
     "decision": _decision,
     "outcome": _outcome,

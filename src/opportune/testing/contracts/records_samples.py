@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
+from opportune.core.beliefs import Cell, Cohort
 from opportune.core.contacts import Tally
 from opportune.core.customers import Account, Consent, Contact, Person
+from opportune.core.registry import ModelEvent
 from opportune.core.signals import Problem, Repair, Signal, content_hash
 from opportune.ports import (
     Access,
@@ -143,5 +145,18 @@ def tally(number: int, used: int = 3) -> Tally:
     return Tally(f"t{number}", 86_400_000, ((9_000, 1),), ((20_000 + number, used - 1),), used, 9_000)
 
 
+def belief(number: int, shown: int = 3) -> Cell:
+    cohorts = (Cohort(7, shown, 1, (0, 2), (1,), 1),)
+    return Cell(f"f|o{number}@email|s", "f", f"o{number}", "email", "s", 5, Cohort(-1, 9), cohorts)
+
+
 def release(number: int) -> StoredRelease:
     return StoredRelease(f"r{number}", 100 + number, "first", b"manifest")
+
+
+def model_event(number: int, card: int = 1, **changes: Any) -> ModelEvent:  # noqa: ANN401
+    one = ModelEvent(
+        f"01940000-0000-7000-8000-{number:012d}", 300 + number, f"card{card}", "accept", "approved", "dana",
+        "holds on \u201clater\u201d rows", "high", {"role": "model_approver"},
+    )  # fmt: skip
+    return msgspec.structs.replace(one, **changes)

@@ -71,6 +71,7 @@ def write_everything(tx: Transaction, number: int) -> None:
     tx.put_person(a.person(f"c{number}", plan="pro"))
     tx.put_account(a.account(f"a{number}", seats=number))
     tx.put_tally(a.tally(number))
+    tx.put_belief(a.belief(number))
     tx.put_identifier(b"hash%d" % number, "email", f"c{number}")
     tx.claim("rule", b"value%d" % number, f"app#s-{number}")
     tx.suppress(b"gone%d" % number, number)
@@ -79,6 +80,7 @@ def write_everything(tx: Transaction, number: int) -> None:
     tx.put_review(a.review(number))
     tx.put_release(a.release(number))
     tx.set_live(f"r{number}", number, "ann", "why")
+    tx.put_model_event(a.model_event(number))
     tx.set_position("crm", str(number))
     a.put(tx, a.merge(number), a.proposal(number), a.access(number), a.action(number))
     tx.append_leaf(b"leaf %d" % number)
@@ -104,6 +106,8 @@ def picture(records: Records) -> dict[str, Any]:
         "everybody": sorted(person.id for person in records.people()),
         "accounts": [records.account(f"a{n}") for n in range(10)],
         "tallies": [records.tally(f"t{n}") for n in range(10)],
+        "beliefs": sorted(records.beliefs(), key=lambda cell: cell.id),
+        "read by units": records.run(lambda tx: _read_by_units(tx, customers)),
         "identifiers": [records.customer_by(b"hash%d" % n) for n in range(10)],
         "merges": [records.merges_of(id_) for id_ in customers],
         "proposals": {status: records.proposals(status, 1_000) for status in ("open", "refused")},
@@ -113,10 +117,20 @@ def picture(records: Records) -> dict[str, Any]:
         "positions": records.run(lambda tx: [tx.position(reader) for reader in ("crm", "erp")]),
         "releases": records.releases(),
         "live": (records.live(), records.live_history()),
+        "model events": (records.model_events(), [records.model_events(f"card{n}") for n in range(4)]),
         "leaves": records.leaves(0, 10_000),
         "leaf count": records.leaf_count(),
         "revenue": list(records.revenue_by_unit(0)),
     }
+
+
+def _read_by_units(tx: Transaction, customers: list[str]) -> list[object]:
+    """What units alone read of decisions, outcomes and merges."""
+    return [
+        [(tx.decisions_of([id_], 0), tx.outcomes_of([id_]), tx.merges_of(id_)) for id_ in customers],
+        tx.decisions_after("", 1_000),
+        [tx.belief(a.belief(number).id) for number in range(10)],
+    ]
 
 
 def held(records: Records) -> tuple[list[str], list[bool]]:
