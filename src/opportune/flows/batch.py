@@ -238,7 +238,8 @@ def _told_of_records(
         row |= {"offer": result.offer, "channel": result.channel}
         row |= {"value": result.value, "confidence": result.confidence}
         drawn = result.would or (None if result.offer is None else f"{result.offer}@{result.channel}")
-        for one in scored_rows(decide.brain_of(made.release), result.scored) if drawn else ():
+        brain = decide.brain_of(made.release)
+        for one in scored_rows(brain, result.scored, made.seen, result.model) if drawn else ():
             if one.candidate == drawn:
                 row |= {"p_accept": one.p_accept, "uplift": one.uplift}
     columns = {

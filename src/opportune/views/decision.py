@@ -230,7 +230,8 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
     result = record.result
     name = result.would or (f"{result.offer}@{result.channel}" if result.offer is not None else None)
     candidate = brain.by_id.get(name or "")
-    scored = next((one for one in scored_rows(brain, result.scored) if one.candidate == name), None)
+    rows = scored_rows(brain, result.scored, record.seen, result.model)
+    scored = next((one for one in rows if one.candidate == name), None)
     if candidate is None or scored is None:
         return None
     offer, channel = candidate.offer, candidate.channel

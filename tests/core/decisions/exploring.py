@@ -159,8 +159,11 @@ class Logged(NamedTuple):
     chosen: str
 
 
-def logged(brain: Brain, result: Result) -> Logged:
-    rows = scored_rows(brain, result.scored)
+NOTHING_SEEN = Seen(0, None, "", {}, {}, {})
+
+
+def logged(brain: Brain, result: Result, seen: Seen = NOTHING_SEEN) -> Logged:
+    rows = scored_rows(brain, result.scored, seen, result.model)
     chances = {row.candidate: row.probability for row in rows}
     values = {row.candidate: row.value for row in rows}
     chances[NO_OFFER] = max(1.0 - math.fsum(chances.values()), 0.0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from opportune.core.beliefs import Believed
 from opportune.core.catalog import Channel, ContactLimit, Limit, Moment, Offer, Price, Prior, QuietHours, Treatment
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Asked, Seen
@@ -106,7 +107,22 @@ def room(rng: random.Random, brain: Brain) -> dict[str, float]:
     return {name: rng.choice([0.0, 0.0, 0.4, 3.0]) for name in names if rng.random() < 0.4}
 
 
-def seen(rng: random.Random, number: int, left: Mapping[str, float] | None = None) -> Seen:
+def beliefs(rng: random.Random, brain: Brain) -> Believed | None:
+    """What may be believed in one segment: of some candidates, alone or beside a model, and of one that is gone."""
+    ids = ["gone@email", *(one.id for one in brain.candidates if rng.random() < 0.4)]
+    rng.shuffle(ids)
+    p_accept = tuple(rng.uniform(0.001, 0.5) for _ in ids)
+    return Believed(
+        tuple(ids), p_accept, tuple(p * rng.uniform(-0.4, 1.0) for p in p_accept),
+        tuple(rng.choice([0.0, 0.01, 0.2]) for _ in ids), tuple(rng.choice([1.0, 0.9, 0.25]) for _ in ids),
+        *(tuple(rng.randrange(50) for _ in ids) for _ in range(4)),
+    ) if rng.random() < 0.8 else None  # fmt: skip
+
+
+def seen(
+    rng: random.Random, number: int, left: Mapping[str, float] | None = None,
+    believed: Sequence[Believed | None] = (None,),
+) -> Seen:  # fmt: skip
     """A customer: features that are missing now and then, consents, contacts, an hour of the day."""
     features: dict[str, Any] = {
         "seats": rng.choice([0, 3, 7, 8, 15, 30, 60, 2**53 + 1, -(2**63)]),
@@ -128,7 +144,7 @@ def seen(rng: random.Random, number: int, left: Mapping[str, float] | None = Non
         at_ms=AT_MS, account=account, unit=account or f"c{number}", features=features, ages_ms={},
         consents={f"{purpose}/{channel}": rng.choice(STATUSES) for purpose in PURPOSES for channel in CHANNELS},
         contacts=contacts, local_minute=rng.randrange(24 * 60),
-        local_day=rng.randrange(7), room=left or {},
+        local_day=rng.randrange(7), room=left or {}, beliefs=believed[number % len(believed)],
     )  # fmt: skip
 
 

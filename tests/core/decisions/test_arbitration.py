@@ -120,7 +120,7 @@ def test_every_value_is_that_of_the_formula(method: Any) -> None:
     rows = 0
     for question in questions(brain, 300, 7):
         result = run(brain, question.asked, question.seen, ID, CALM)
-        for row in scored_rows(brain, result.scored):
+        for row in scored_rows(brain, result.scored, question.seen, result.model):
             assert row.value == pytest.approx(by_formula(brain, question.asked, question.seen, row.index), abs=6e-5)
             rows += 1
     assert rows > 500

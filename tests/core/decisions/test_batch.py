@@ -27,12 +27,12 @@ class Quiet:
         return None
 
 
-def check(brain: Brain, answers: Answers, row: int, result: Result) -> None:
+def check(brain: Brain, answers: Answers, row: int, seen: Seen, result: Result) -> None:
     """One row of a batch against the kernel's result."""
     candidate = int(answers.candidate[row])
     shown = None if candidate < 0 else brain.candidates[candidate]
     drawn = result.would or (None if result.offer is None else f"{result.offer}@{result.channel}")
-    scored = {one.candidate: one for one in scored_rows(brain, result.scored)}
+    scored = {one.candidate: one for one in scored_rows(brain, result.scored, seen, result.model)}
 
     assert DISPOSITIONS[answers.disposition[row]] == result.disposition
     assert REASONS[answers.reason[row]] == result.reason
@@ -54,7 +54,8 @@ def compare(seed: int) -> Counter[str]:
     moment = rng.choice(random_release.MOMENTS)
     channels = tuple(name for name in random_release.CHANNELS if rng.random() < 0.8 and seed % 20)
     room = random_release.room(rng, brain)
-    seen: list[Seen] = [random_release.seen(rng, number, room) for number in range(CUSTOMERS)]
+    believed = [random_release.beliefs(random.Random(f"beliefs {seed} {part}"), brain) for part in range(3)]
+    seen: list[Seen] = [random_release.seen(rng, number, room, believed) for number in range(CUSTOMERS)]
     asked: list[Asked] = [random_release.asked(rng, number, moment, channels) for number in range(CUSTOMERS)]
     ids = [f"batch-{seed}/{number}" for number in range(CUSTOMERS)]
     rows = rows_of_seen(brain, moment, channels, ids, seen, [one.context for one in asked])
@@ -62,7 +63,7 @@ def compare(seed: int) -> Counter[str]:
     reasons: Counter[str] = Counter()
     for row in range(CUSTOMERS):
         result = run(brain, asked[row], seen[row], ids[row], Quiet())
-        check(brain, answers, row, result)
+        check(brain, answers, row, seen[row], result)
         reasons[result.reason] += 1
     return reasons
 

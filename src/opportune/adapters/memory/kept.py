@@ -17,6 +17,7 @@ from opportune.ports import (
     Quarantined,
     Review,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -63,12 +64,14 @@ class Kept:
         self.accesses: dict[str, Access] = {}
         self.actions: dict[str, Action] = {}
         self.events: list[ModelEvent] = []
+        self.drifts: dict[str, StoredDrift] = {}
         self.counts: dict[str, int] = {}
         self.signal_seen = self.seen.get
         self.person = self.people.get
         self.account = self.accounts.get
         self.tally = self.tallies.get
         self.belief = self.beliefs.get
+        self.drift = self.drifts.get
         self.identifier = self.identifiers.get
         self.decision = self.decisions.get
         self.decision_of_key = self.keys.get
@@ -118,6 +121,7 @@ class Kept:
         self.leaves.extend(changes.leaves)
         self.live.extend(changes.live)
         self.events.extend(changes.model_events)
+        self.drifts.update(changes.drift.written())
         self.accesses.update((access.id, access) for access in changes.accesses)
         self.seen.update(changes.seen.written())
         self.people.update(changes.people.written())

@@ -22,6 +22,7 @@ from opportune.ports import (
     Review,
     StoreBroken,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -124,7 +125,7 @@ class MemoryRecords(Records):
     def position(self, reader: str) -> str | None:
         return self._kept.positions.get(reader)
 
-    def signals(self, after: int = 0) -> Iterator[StoredSignal]:
+    def signals(self, after: int = 0, types: Collection[str] | None = None) -> Iterator[StoredSignal]:
         """A signal that is erased meanwhile does not appear; the ones after it do."""
         log: list[StoredSignal] | None = None
         index = 0
@@ -135,7 +136,8 @@ class MemoryRecords(Records):
             if index >= len(log):
                 return
             after = log[index].seq
-            yield log[index]
+            if types is None or log[index].signal.type in types:
+                yield log[index]
             index += 1
 
     def signals_of(self, customers: Collection[str], last: int, before: int | None = None) -> list[StoredSignal]:
@@ -224,6 +226,15 @@ class MemoryRecords(Records):
 
     def live_history(self) -> list[tuple[int, str, str, str]]:
         return self._kept.live[::-1]
+
+    def drift(
+        self, what: Literal["report", "case"], last: int, *, model: str | None = None, status: str | None = None
+    ) -> list[StoredDrift]:
+        found = [
+            one for one in list(self._kept.drifts.values())
+            if one.what == what and model in (None, one.model) and status in (None, one.status)
+        ]  # fmt: skip
+        return sorted(found, key=lambda one: (one.at_ms, one.id), reverse=True)[:last]
 
     def model_events(self, card: str | None = None) -> list[ModelEvent]:
         return self._kept.model_events(card)

@@ -23,6 +23,7 @@ from opportune.ports import (
     Review,
     StoreBroken,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -155,6 +156,10 @@ class Committed:
 
     def action(self, id_: str) -> Action | None:
         return self._known(self._rows.action, queries.ACTION_BY_ID, id_)
+
+    def drift(self, id_: str) -> StoredDrift | None:
+        row = self._one(queries.DRIFT_BY_ID, id_)
+        return None if row is None else rows.drift(row)
 
     def model_events(self, card: str) -> list[ModelEvent]:
         return [rows.model_event(row) for row in self._connection.execute(queries.MODEL_EVENTS_OF, (card,))]

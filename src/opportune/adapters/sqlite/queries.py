@@ -20,6 +20,7 @@ MERGE: Final = "id, at_ms, kept, merged, rule, actor, undone_ms, undone_by, seal
 PROPOSAL: Final = "id, at_ms, one, other, probability, status, decided_ms, decided_by, sealed"
 ACCESS: Final = "id, at_ms, actor, what, customer, classes, sealed"
 ACTION: Final = "id, at_ms, customer, account, channel, offer, purpose, due_ms, expires_ms, status, attempts, sealed"
+DRIFT: Final = "id, at_ms, what, model, card, status, alarms, body"
 MODEL_EVENT: Final = "id, at_ms, card, model, kind, actor, reason, risk, details"
 NEVER: Final = 2**63 - 1
 """Greater than every place."""
@@ -93,6 +94,8 @@ WRITE_RELEASES: Final = Write("releases", RELEASE, "hash")
 WRITE_LIVE: Final = Write("live_history", "at_ms, release, actor, why")
 # Adds what happened to models' artefacts
 WRITE_MODEL_EVENTS: Final = Write("model_events", MODEL_EVENT)
+# Stores what was measured of drift, and cases that followed
+WRITE_DRIFT: Final = Write("drift", DRIFT, "id")
 # Remembers how far readers have come
 WRITE_POSITIONS: Final = Write("positions", "reader, position", "reader")
 # Appends ledger entries
@@ -104,6 +107,9 @@ WRITE_COUNTERS: Final = Write("counters", "name, value", "name")
 SIGNAL_SEEN: Final = "SELECT seq, content FROM signals WHERE source = ? AND id = ?"
 # One batch of the log after a place
 SIGNALS_AFTER: Final = f"SELECT {SIGNAL} FROM signals WHERE seq > ? ORDER BY seq LIMIT ?"
+SIGNALS_OF_TYPES: Final = f"""
+SELECT {SIGNAL} FROM signals WHERE seq > ? AND type IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?
+"""
 # All signals of some customers, given as a JSON list, in the order of the log
 SIGNALS_OF: Final = f"SELECT {SIGNAL} FROM signals WHERE customer IN (SELECT value FROM json_each(?)) ORDER BY seq"
 # One page of them, the newest first: the places come from the index alone
@@ -202,6 +208,12 @@ RELEASES: Final = f"SELECT {RELEASE} FROM releases ORDER BY created_ms DESC, has
 LIVE: Final = "SELECT release FROM live_history ORDER BY seq DESC LIMIT 1"
 LIVE_HISTORY: Final = "SELECT at_ms, release, actor, why FROM live_history ORDER BY seq DESC"
 
+# One report or case about drift, and the newest ones
+DRIFT_BY_ID: Final = f"SELECT {DRIFT} FROM drift WHERE id = ?"
+DRIFT_NEWEST: Final = f"""
+SELECT {DRIFT} FROM drift WHERE what = :what AND (:model IS NULL OR model = :model)
+AND (:status IS NULL OR status = :status) ORDER BY at_ms DESC, id DESC LIMIT :last
+"""
 # What happened to artefacts, to all or to one
 MODEL_EVENTS: Final = f"SELECT {MODEL_EVENT} FROM model_events ORDER BY seq"
 MODEL_EVENTS_OF: Final = f"SELECT {MODEL_EVENT} FROM model_events WHERE card = ? ORDER BY seq"

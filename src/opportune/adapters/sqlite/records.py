@@ -28,6 +28,7 @@ from opportune.ports import (
     Review,
     Seal,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -141,9 +142,11 @@ class SqliteRecords(Records):
         row = self._readers.one(queries.POSITION, reader)
         return None if row is None else str(row[0])
 
-    def signals(self, after: int = 0) -> Iterator[StoredSignal]:
+    def signals(self, after: int = 0, types: Collection[str] | None = None) -> Iterator[StoredSignal]:
         """Read in batches: between two of them no read transaction keeps the write-ahead log from being emptied."""
-        while batch := self._readers.all(queries.SIGNALS_AFTER, after, ROWS_AT_ONCE):
+        query = queries.SIGNALS_AFTER if types is None else queries.SIGNALS_OF_TYPES
+        named = () if types is None else (queries.json_list(types),)
+        while batch := self._readers.all(query, after, *named, ROWS_AT_ONCE):
             yield from every_known(self._rows.signal, batch)
             after = batch[-1][0]
 
@@ -245,6 +248,13 @@ class SqliteRecords(Records):
 
     def live_history(self) -> list[tuple[int, str, str, str]]:
         return self._readers.all(queries.LIVE_HISTORY)
+
+    def drift(
+        self, what: Literal["report", "case"], last: int, *, model: str | None = None, status: str | None = None
+    ) -> list[StoredDrift]:
+        asked = {"what": what, "model": model, "status": status, "last": last}
+        with self._readers.lend() as connection:
+            return [rows.drift(row) for row in connection.execute(queries.DRIFT_NEWEST, asked)]
 
     def model_events(self, card: str | None = None) -> list[ModelEvent]:
         if card is None:

@@ -26,6 +26,7 @@ from opportune.ports import (
     Review,
     Seal,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -83,6 +84,7 @@ class Rows:
             (queries.WRITE_RELEASES, [_release_row(release) for _, release in changes.releases.written()]),
             (queries.WRITE_LIVE, list(changes.live)),
             (queries.WRITE_MODEL_EVENTS, [_model_event_row(event) for event in changes.model_events]),
+            (queries.WRITE_DRIFT, [msgspec.structs.astuple(one) for _, one in changes.drift.written()]),
             (queries.WRITE_POSITIONS, list(changes.positions.written())),
             (queries.WRITE_LEAVES, list(enumerate(changes.leaves, start=leaf_count))),
         ]
@@ -239,6 +241,10 @@ def review(row: Row) -> Review:
 def _model_event_row(e: ModelEvent) -> Row:
     details = msgspec.json.encode(e.details, order="deterministic").decode()
     return e.id, e.at_ms, e.card, e.model, e.kind, e.actor, e.reason, e.risk, details
+
+
+def drift(row: Row) -> StoredDrift:
+    return StoredDrift(*row)
 
 
 def model_event(row: Row) -> ModelEvent:

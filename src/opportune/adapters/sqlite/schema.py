@@ -252,7 +252,23 @@ BELIEFS: Final = """
 CREATE TABLE beliefs (id TEXT PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (FIRST, SECOND, THIRD, MODEL_EVENTS, BELIEFS)
+# What was measured of drift and what followed: counts of customers, names of people who decide here, nobody's data.
+DRIFT: Final = """
+CREATE TABLE drift (
+  id TEXT NOT NULL UNIQUE,
+  at_ms INTEGER NOT NULL,
+  what TEXT NOT NULL,
+  model TEXT NOT NULL,
+  card TEXT NOT NULL,
+  status TEXT NOT NULL,
+  alarms INTEGER NOT NULL,
+  body BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX drift_time ON drift (what, at_ms, id);
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (FIRST, SECOND, THIRD, MODEL_EVENTS, BELIEFS, DRIFT)
 """Append only: a file at version n has seen the first n. A statement ends with `;` at the end of a line."""
 
 

@@ -34,12 +34,12 @@ _ANY: Final = "\x00"
 class Believed(msgspec.Struct, frozen=True, array_like=True):
     """What a decision believes of candidates that no model covers, or not alone; columns, by candidate.
 
-    places: in the release, ascending. p_accept, uplift, uplift_se: as a model has them. shares: 1.0 where no model
+    candidates: as `offer@channel`, which every release understands. p_accept, uplift, uplift_se: as a model has them. shares: 1.0 where no model
     covers the offer, falling to 0.0 as it learns from more rows. shown, bought: in this channel and segment so far;
     alike_shown, alike_bought: of all offers of the kind.
     """
 
-    places: tuple[int, ...]
+    candidates: tuple[str, ...]
     p_accept: tuple[float, ...]
     uplift: tuple[float, ...]
     uplift_se: tuple[float, ...]
@@ -111,7 +111,7 @@ class BeliefTable:
         offers = [self._candidates[place].offer for place in places]
         alike = [self._alike[offer.kind] for offer in offers]
         return Believed(
-            tuple(places),
+            tuple([self._candidates[place].id for place in places]),
             tuple([row.p_accept for row in rows]),
             tuple([row.uplift for row in rows]),
             tuple([row.uplift_se for row in rows]),

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from opportune.core.bitsets import indices
+from opportune.core.decisions.believing import Weighed, weigh
 from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
 from opportune.core.decisions.choose import pick, probabilities
 from opportune.core.decisions.draws import uniform
@@ -66,7 +67,7 @@ def arbitrate(
     places of a slate have one each."""
     pool = brain.pools.of(listed.left)
     left = pool.left
-    values, spreads = _values(brain, asked, seen, listed, estimate, pool)
+    values, spreads, believed = _values(brain, asked, seen, listed, estimate, pool)
     if listed.forced:
         open_ = np.isin(left, indices(listed.forced)).nonzero()[0]
         weighed = values[open_]
@@ -77,7 +78,8 @@ def arbitrate(
         weighed = np.zeros(len(open_) + 1)  # the last is NO_OFFER's
         weighed[:-1] = values[open_]
         kept = _unexplored(listed, left[open_]) if listed.unexplored else None
-        chances = probabilities(weighed, brain.app.exploration, kept)
+        doubt = None if believed is None else believed.doubt(brain.app.adaptive.optimism, spreads)[open_]
+        chances = probabilities(weighed, brain.app.exploration, kept, doubt)
     position = pick(chances, uniform(decision_id, draw))
     probability = float(chances[position])
     spread_out = np.zeros(len(left))
@@ -97,7 +99,7 @@ def worth(
 ) -> Iterator[tuple[int, float, float]]:
     """(candidate's place, value, standard error) of all that is left."""
     pool = brain.pools.of(listed.left)
-    values, spreads = _values(brain, asked, seen, listed, estimate, pool)
+    values, spreads, _ = _values(brain, asked, seen, listed, estimate, pool)
     yield from zip(pool.left.tolist(), values.tolist(), spreads.tolist(), strict=True)
 
 
@@ -107,19 +109,22 @@ def _unexplored(listed: Shortlist, pool: Ints) -> Bools:
     return np.append(kept, kept.all())
 
 
-def scored_rows(brain: Brain, scored: Scored) -> tuple[ScoredRow, ...]:
-    """The columns of a record as rows, for people and for learning."""
+def scored_rows(brain: Brain, scored: Scored, seen: Seen, model: str | None) -> tuple[ScoredRow, ...]:
+    """The columns of a record as rows, for people and for learning; `model` is the one that scored them."""
     column = {place: number for number, place in enumerate(scored.offers)}
     levers = dict(scored.levers)
     rows = []
-    for index, value, chance in zip(
-        indices(mask_of(scored.left)), scored.values, scored.probabilities, strict=True
-    ):
-        number = column[brain.offer_of[index]]
+    left = indices(mask_of(scored.left))
+    places = [column[brain.offer_of[index]] for index in left]
+    numbers = (scored.p_accept, scored.uplift, scored.uplift_se)
+    p_accept, uplift, uplift_se = [np.array(part)[places] if places else np.zeros(0) for part in numbers]
+    if seen.beliefs is not None:
+        weigh(brain, seen.beliefs, np.array(left, np.int64), model is not None, p_accept, uplift, uplift_se)
+    for place, (index, value, chance) in enumerate(zip(left, scored.values, scored.probabilities, strict=True)):
         rows.append(
             ScoredRow(
-                brain.candidates[index].id, index, scored.p_accept[number], scored.uplift[number],
-                scored.uplift_se[number], value, levers.get(index, 0.0), chance,
+                brain.candidates[index].id, index, float(p_accept[place]), float(uplift[place]),
+                float(uplift_se[place]), value, levers.get(index, 0.0), chance,
             )
         )  # fmt: skip
     return tuple(rows)
@@ -146,18 +151,24 @@ def _of(places: Sequence[int], column: Sequence[float]) -> tuple[float, ...]:
 
 def _values(
     brain: Brain, asked: Asked, seen: Seen, listed: Shortlist, estimate: Estimate, pool: Pool
-) -> tuple[Floats, Floats]:
-    """What each candidate left is worth, in money, and its standard error; see `playbook.Arbitration`."""
+) -> tuple[Floats, Floats, Weighed | None]:
+    """What each candidate left is worth, in money, its standard error, and what of it is believed; see
+    `playbook.Arbitration`."""
     left, places, margins = pool.left, estimate.columns(pool.places), pool.margins
-    if brain.app.arbitration.method == "pcvl":
+    uplift, spreads = np.asarray(estimate.uplift)[places], np.asarray(estimate.uplift_se)[places]
+    pcvl = brain.app.arbitration.method == "pcvl"
+    p_accept = np.asarray(estimate.p_accept)[places] if pcvl or seen.beliefs is not None else uplift
+    believed = None
+    if seen.beliefs is not None:
+        believed = weigh(brain, seen.beliefs, left, estimate.model is not None, p_accept, uplift, spreads)
+    if pcvl:
         factors = margins * brain.levers[left] * brain.weights[asked.moment][left]
-        values = np.asarray(estimate.p_accept)[places] * factors
-        spreads = np.asarray(estimate.uplift_se)[places] * factors
+        values = p_accept * factors
+        spreads = spreads * factors
     else:
-        values = np.asarray(estimate.uplift)[places]
+        values = uplift
         values *= margins
         values -= pool.costs
-        spreads = np.asarray(estimate.uplift_se)[places]
         spreads *= margins
         for channel, count in _recent(seen).items():
             if (tired := pool.tired.get(channel)) is not None:
@@ -168,7 +179,7 @@ def _values(
     values *= 1e4
     np.rint(values, out=values)
     values /= 1e4
-    return values, spreads
+    return values, spreads, believed
 
 
 def _recent(seen: Seen) -> dict[str, int]:

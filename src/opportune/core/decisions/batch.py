@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from opportune.core.beliefs import Believed
 from opportune.core.contacts import SeenContact
 from opportune.core.decisions.batch_choose import Chosen, choose_rows
 from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
@@ -60,6 +61,7 @@ class Rows(msgspec.Struct, frozen=True):
     days: Ints
     contacts: Sequence[tuple[SeenContact, ...]] | None = None
     room: Mapping[str, float] = {}
+    beliefs: Sequence[Believed | None] | None = None
 
     def some(self, where: slice) -> Rows:
         """Some of the rows."""
@@ -74,6 +76,7 @@ class Rows(msgspec.Struct, frozen=True):
             minutes=self.minutes[where],
             days=self.days[where],
             contacts=None if self.contacts is None else self.contacts[where],
+            beliefs=None if self.beliefs is None else self.beliefs[where],
         )
 
 
@@ -157,7 +160,8 @@ class RowBrain:
         recent = {channel: counts[where] for channel, counts in tired.items()}
         scores = self.score(some)
         return choose_rows(
-            self.brain, rows.moment, some.ids, listed.left[where], listed.standing.rows(where), scores, recent
+            self.brain, rows.moment, some.ids, listed.left[where], listed.standing.rows(where), scores, recent,
+            some.beliefs,
         )
 
     # --- 4. shortlist --------------------------------------------------------------------------------------------
@@ -264,6 +268,7 @@ class RowBrain:
         names = [name for name in brain.views.names if name in rows.features]
         columns = [_values(rows.features[name]) for name in names]
         parts: list[list[Sequence[float]]] = [[], [], []]
+        failed = np.zeros(len(rows.ids), np.bool_)
         for row in range(len(rows.ids)):
             features = {name: column[row] for name, column in zip(names, columns, strict=True)}
             seen = Seen(rows.at_ms, None, "", features, {}, {})
@@ -273,9 +278,10 @@ class RowBrain:
                     raise ValueError
             except Exception:  # noqa: BLE001 - a model may raise anything
                 one = score(brain, seen, usable=False)
+                failed[row] = True
             for part, numbers in zip(parts, (one.p_accept, one.uplift, one.uplift_se), strict=True):
                 part.append(numbers)
-        return RowScores(*(np.array(part, np.float64) for part in parts))
+        return RowScores(*(np.array(part, np.float64) for part in parts), failed)
 
     # --- 6. choose -----------------------------------------------------------------------------------------------
 

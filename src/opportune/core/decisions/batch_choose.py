@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from opportune.core.beliefs import Believed
 from opportune.core.decisions.arbitration import UPPER_BOUND_SE
+from opportune.core.decisions.believing import Weighed, weigh
 from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
 from opportune.core.decisions.draws import uniforms
 from opportune.core.models.rows import RowScores
@@ -40,13 +42,17 @@ class Chosen(msgspec.Struct, frozen=True):
 
 def choose_rows(
     brain: Brain, moment: str, ids: Sequence[str], left: Words, standing: RowStanding, scores: RowScores,
-    tired: Mapping[str, Ints],
+    tired: Mapping[str, Ints], beliefs: Sequence[Believed | None] | None = None,
 ) -> Chosen:  # fmt: skip
-    """One candidate per row, drawn among those left and NO_OFFER. tired: channel -> recent contacts."""
+    """One candidate per row, drawn among those left and NO_OFFER. tired: channel -> recent contacts. beliefs: what is
+    believed of candidates in each row."""
     count, size = len(ids), len(brain.candidates)
     every = np.arange(count)
     bits = bits_of(left, size)
-    values, spreads = _values(brain, moment, scores, standing, bits, tired)
+    columns = _columns(brain, scores)
+    weighed_rows = [] if beliefs is None else _weighed(brain, scores, beliefs, columns)
+    p_accept, uplift = columns[0], columns[1]
+    values, spreads = _values(brain, moment, columns, standing, bits, tired)
     forcing = np.broadcast_to(standing.forced, left.shape) & left
     forced = any_of(forcing)
     pool = (values + UPPER_BOUND_SE * spreads > 0.0) & bits
@@ -60,7 +66,8 @@ def choose_rows(
     top = np.maximum(weighed[:, :size].max(axis=1, initial=0.0), 0.0)
     kept = None if not standing.unexplored.any() else bits_of(np.broadcast_to(standing.unexplored, left.shape), size)
     open_ = _open(pool, kept, forced, best)
-    chances = _chances(weighed, open_, best, brain.app.exploration)
+    doubt = _doubt(brain, weighed_rows, spreads) if weighed_rows else None
+    chances = _chances(weighed, open_, best, brain.app.exploration, doubt)
     drawn = _drawn(chances, best, ids)
     offered = drawn < size
     place = np.where(offered, drawn, 0)
@@ -68,8 +75,8 @@ def choose_rows(
     return Chosen(
         np.where(offered, drawn, -1),
         value,
-        scores.p_accept[every, brain.places[place]],
-        scores.uplift[every, brain.places[place]],
+        p_accept[every, place],
+        uplift[every, place],
         _confidence(value, spread),
         chances[every, drawn],
         np.where(offered, value < top, top > 0.0),
@@ -77,18 +84,59 @@ def choose_rows(
     )
 
 
+def _columns(brain: Brain, scores: RowScores) -> tuple[Floats, Floats, Floats]:
+    """Acceptance, uplift and its error per row and candidate."""
+    places = brain.places
+    return scores.p_accept[:, places], scores.uplift[:, places], scores.uplift_se[:, places]
+
+
+def _weighed(
+    brain: Brain, scores: RowScores, beliefs: Sequence[Believed | None], columns: tuple[Floats, Floats, Floats]
+) -> list[tuple[Ints, Weighed]]:
+    """Puts beliefs into the columns, in place: customers of one segment at once. (rows, what was weighed)"""
+    failed = np.zeros(len(beliefs), np.bool_) if scores.failed is None else scores.failed
+    if brain.model is None:
+        failed = np.ones(len(beliefs), np.bool_)
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for row, one in enumerate(beliefs):
+        if one is not None:
+            groups.setdefault((id(one), bool(failed[row])), []).append(row)
+    every = np.arange(len(brain.candidates))
+    found = []
+    for (_, lost), members in groups.items():
+        rows, believed = np.array(members, np.int64), beliefs[members[0]]
+        assert believed is not None
+        parts = [column[rows] for column in columns]
+        weighed = weigh(brain, believed, every, not lost, parts[0], parts[1], parts[2])
+        if weighed is not None:
+            for column, part in zip(columns, parts, strict=True):
+                column[rows] = part
+            found.append((rows, weighed))
+    return found
+
+
+def _doubt(brain: Brain, weighed: Sequence[tuple[Ints, Weighed]], spreads: Floats) -> Floats:
+    """The benefit of the doubt of every row and candidate, NO_OFFER last."""
+    found = np.zeros((spreads.shape[0], spreads.shape[1] + 1))
+    for rows, one in weighed:
+        found[rows, :-1] = one.doubt(brain.app.adaptive.optimism, spreads[rows])
+    return found
+
+
 def _values(
-    brain: Brain, moment: str, scores: RowScores, standing: RowStanding, bits: Bools, tired: Mapping[str, Ints]
-) -> tuple[Floats, Floats]:
+    brain: Brain, moment: str, columns: tuple[Floats, Floats, Floats], standing: RowStanding, bits: Bools,
+    tired: Mapping[str, Ints],
+) -> tuple[Floats, Floats]:  # fmt: skip
     """What each candidate is worth, in money, and its standard error."""
-    places, size = brain.places, len(brain.candidates)
+    p_accept, uplift, uplift_se = columns
+    size = len(brain.candidates)
     if brain.app.arbitration.method == "pcvl":
         factors = brain.margins * brain.levers * brain.weights[moment]
-        values = scores.p_accept[:, places] * factors
-        spreads = scores.uplift_se[:, places] * factors
+        values = p_accept * factors
+        spreads = uplift_se * factors
     else:
-        values = scores.uplift[:, places] * brain.margins - brain.costs
-        spreads = scores.uplift_se[:, places] * brain.margins
+        values = uplift * brain.margins - brain.costs
+        spreads = uplift_se * brain.margins
         for channel, counts in tired.items():
             mask = brain.channel_masks.get(channel, 0)
             reached = bits_of(words_of(mask, (size + 63) // 64), size)
@@ -118,13 +166,18 @@ def _open(pool: Bools, unexplored: Bools | None, forced: Bools, best: Ints) -> B
     return found
 
 
-def _chances(weighed: Floats, open_: Bools, best: Ints, exploration: Exploration) -> Floats:
+def _chances(
+    weighed: Floats, open_: Bools, best: Ints, exploration: Exploration, doubt: Floats | None = None
+) -> Floats:
     """`choose.probabilities` of every row, over those with a chance. `weighed` is written over."""
     every = np.arange(len(weighed))
     count = open_.sum(axis=1)
     chances = weighed
     if exploration.method == "inverse_gap":
         np.subtract(weighed[every, best][:, None], weighed, out=chances)
+        if doubt is not None:
+            chances -= doubt
+            np.maximum(chances, 0.0, out=chances)
         with np.errstate(invalid="ignore"):  # what is not weighed is infinitely far away
             chances *= exploration.gamma / exploration.value_scale
         chances += count[:, None]

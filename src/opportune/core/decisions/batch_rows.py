@@ -47,4 +47,5 @@ def rows_of_seen(
         days=np.array([one.local_day for one in seen], np.int64),
         contacts=[one.contacts for one in seen],
         room=seen[0].room if seen else {},
+        beliefs=[one.beliefs for one in seen] if any(one.beliefs is not None for one in seen) else None,
     )

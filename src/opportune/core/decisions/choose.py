@@ -10,18 +10,22 @@ from opportune.core.decisions.brain import Bools, Floats
 from opportune.core.playbook import Exploration
 
 
-def probabilities(values: Floats, exploration: Exploration, unexplored: Bools | None = None) -> Floats:
+def probabilities(
+    values: Floats, exploration: Exploration, unexplored: Bools | None = None, doubt: Floats | None = None
+) -> Floats:
     """The chance of each candidate, in closed form; `values` includes NO_OFFER's 0.0. Sums to 1 (9 decimals).
 
     Inverse-gap weighting (Abe & Long 1999; SquareCB, Foster & Rakhlin 2020): with K candidates and the best b,
     p_i = 1 / (K + gamma * (v_b - v_i) / value_scale) for i != b, the rest goes to b; then a share `floor` is spread
-    evenly. Ties go to the first. `unexplored` marks those that have a chance only as the best.
+    evenly. Ties go to the first. `unexplored` marks those that have a chance only as the best. `doubt` is money by
+    which the gap of those little is known of counts as smaller (all but NO_OFFER), but never as less than nothing, so
+    that nobody but the best gets more than 1 / K.
     """
     if unexplored is not None:
         open_ = ~unexplored
         open_[int(values.argmax())] = True
         spread = np.zeros(len(values))
-        spread[open_] = probabilities(values[open_], exploration)
+        spread[open_] = probabilities(values[open_], exploration, None, None if doubt is None else doubt[open_[:-1]])
         return spread
     count = len(values)
     best = int(values.argmax())
@@ -31,6 +35,9 @@ def probabilities(values: Floats, exploration: Exploration, unexplored: Bools | 
         return chances
     if exploration.method == "inverse_gap":
         chances = values[best] - values
+        if doubt is not None:
+            chances[: len(doubt)] -= doubt
+            np.maximum(chances, 0.0, out=chances)
         chances *= exploration.gamma / exploration.value_scale
         chances += count
         np.divide(1.0, chances, out=chances)

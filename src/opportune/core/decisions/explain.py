@@ -72,7 +72,8 @@ class RuleFired(msgspec.Struct, frozen=True):
 def why_not(brain: Brain, record: DecisionRecord) -> tuple[WhyNot, ...]:
     """Every candidate of the release: the winner (stage `chosen`) and the complete why-not of the rest."""
     stages = stage_masks(brain, record)
-    scored = {one.candidate: one for one in scored_rows(brain, record.result.scored)}
+    result = record.result
+    scored = {one.candidate: one for one in scored_rows(brain, result.scored, record.seen, result.model)}
     won = winner_of(record)
     fates = (
         _fate(brain, record, candidate, stages, scored.get(candidate.id), candidate.id == won)

@@ -153,7 +153,7 @@ def _draw(brain: Brain, record: DecisionRecord) -> float | None:
         return None
     won = result.would or f"{result.offer}@{result.channel}"
     before = 0.0
-    for row in scored_rows(brain, result.scored):
+    for row in scored_rows(brain, result.scored, record.seen, result.model):
         if row.candidate == won:
             return round(before + row.probability / 2, 6)
         before += row.probability

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from opportune.core.beliefs import Believed
+
 RECORD_VERSION = 2
 """2: slates, limits over everybody, what was forced; requirements of offers as one stage."""
 
@@ -69,6 +71,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     (scope, quality rule, signal type, age_ms of the newest, how many) of signals that were accepted with a flaw.
     `unread` are views that are read from outside and gave nothing: (view, `late` or `failed`).
     `room` is what is left of limits over everybody (volume, budget) that are nearly used up; others have enough.
+    `beliefs` are what was believed of candidates that no model covers, or not alone.
     """
 
     at_ms: int
@@ -86,6 +89,7 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: tuple[tuple[str, str, str, int, int], ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
     room: Mapping[str, float] = {}
+    beliefs: Believed | None = None
 
 
 class Scored(msgspec.Struct, frozen=True, array_like=True):

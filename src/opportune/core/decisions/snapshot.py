@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
+from opportune.core.beliefs import BeliefTable
 from opportune.core.contacts import counting, local_time, quiet_from_ms
 from opportune.core.customers import Account, ConsentStatus, Person, consent_key, consent_parts, consent_status
 from opportune.core.decisions.brain import Brain
@@ -26,11 +27,13 @@ def see(
     refused: Collection[str] = (),
     outside: Outside = NOTHING_READ,
     room: Mapping[str, float] = NO_ROOM_ASKED,
+    believed: BeliefTable | None = None,
 ) -> Seen:
     """Features with their ages, consent, contacts and local time; nothing is looked up after this.
 
     `refused` are purposes that whoever asks refuses for this one decision, whatever was said before.
-    `outside` is what was read from elsewhere just before; `room` what is left of limits over everybody.
+    `outside` is what was read from elsewhere just before; `room` what is left of limits over everybody; `believed` what
+    is believed of offers without a model.
     """
     vector = brain.views.read(
         person.features, None if account is None else account.features, now_ms,
@@ -45,11 +48,12 @@ def see(
         consents |= {key: "refused" for key in consents if consent_parts(key)[0] in refused}
     zone = str(person.traits.get("timezone") or brain.app.timezone)
     minute, day = local_time(now_ms, zone, brain.app.timezone)
+    features = dict(zip(names, vector.values, strict=True))
     return Seen(
         at_ms=now_ms,
         account=person.account,
         unit=person.account or person.id,
-        features=dict(zip(names, vector.values, strict=True)),
+        features=features,
         ages_ms=_ages(names, vector.ages_ms),
         consents=consents,
         contacts=counting(person, account, now_ms),
@@ -61,6 +65,7 @@ def see(
         flags=_flags(person, account, now_ms) if person.flags or (account is not None and account.flags) else (),
         unread=outside.unread,
         room=room,
+        beliefs=None if believed is None else believed.seen(features, channels),
     )
 
 

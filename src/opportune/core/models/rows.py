@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from opportune.core.expressions.columns import Column, coded
 from opportune.core.models.compiled import CompiledModel, finish
@@ -22,11 +23,12 @@ DOUBLES_EXACT_MAX = 2**53
 
 
 class RowScores(msgspec.Struct, frozen=True):
-    """Per row and offer, as `Scores` has them."""
+    """Per row and offer, as `Scores` has them; `failed` marks rows that a model said nothing of."""
 
     p_accept: Floats
     uplift: Floats
     uplift_se: Floats
+    failed: NDArray[np.bool_] | None = None
 
 
 class RowModel:

@@ -1,0 +1,61 @@
+"""Beliefs within a decision: where they stand in for a model, or share with one, and the benefit of their doubt."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from opportune.core.beliefs import Believed
+from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
+
+
+class Weighed(msgspec.Struct, frozen=True):
+    """Which columns rest on beliefs, and how much: 1.0 where no model has a say."""
+
+    columns: Ints
+    shares: Floats
+
+    def doubt(self, optimism: float, spreads: Floats) -> Floats:
+        """Money that a candidate's gap to the best is counted smaller when chances are shared out: what little is known
+        of may well be better than it seems. `spreads` are standard errors per candidate, in the last axis."""
+        found = np.zeros(spreads.shape)
+        found[..., self.columns] = spreads[..., self.columns] * (optimism * self.shares)
+        return found
+
+
+def weigh(
+    brain: Brain, believed: Believed, candidates: Ints, modelled: bool, p_accept: Floats, uplift: Floats, uplift_se: Floats
+) -> Weighed | None:
+    """Puts what is believed into the columns of these candidates (places, ascending), in place; None for none of them.
+
+    A belief of share 1 replaces the owner's prior. One of a smaller share is weighed with the model's number, each by
+    its precision and its share, so that the model takes over little by little; without a usable model (`modelled`
+    false) it stands alone. Columns may have rows before their last axis.
+    """
+    by_id = brain.by_id
+    every = np.array([by_id[one].index if one in by_id else -1 for one in believed.candidates], np.int64)
+    at = np.searchsorted(candidates, every)
+    here: Bools = at < len(candidates)
+    here[here] = candidates[at[here]] == every[here]
+    if not here.any():
+        return None
+    columns = at[here]
+    shares = np.array(believed.shares)[here] if modelled else np.ones(len(columns))
+    own_se = np.array(believed.uplift_se)[here]
+    model_se = uplift_se[..., columns]
+    own = shares * model_se * model_se
+    others = (1.0 - shares) * own_se * own_se
+    total = own + others
+    # A model that is sure to the last digit stands alone, as long as it has a share.
+    weight = np.divide(own, total, out=np.zeros(total.shape), where=total > 0.0)
+    weight = np.where(shares == 1.0, 1.0, weight)
+    rest = 1.0 - weight
+    p_accept[..., columns] = _digits(weight * np.array(believed.p_accept)[here] + rest * p_accept[..., columns])
+    uplift[..., columns] = _digits(weight * np.array(believed.uplift)[here] + rest * uplift[..., columns])
+    error = np.sqrt((weight * own_se) ** 2 + (rest * model_se) ** 2)
+    uplift_se[..., columns] = _digits(error)
+    return Weighed(columns, shares)
+
+
+def _digits(numbers: Floats) -> Floats:
+    return np.rint(numbers * 1e9) / 1e9
