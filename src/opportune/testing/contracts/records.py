@@ -7,6 +7,7 @@ from functools import partial
 from threading import Event, Thread
 from typing import Any
 
+import msgspec
 import pytest
 
 from opportune.ports import Duplicate, Records, StoreBroken, StoreFull, Transaction
@@ -65,6 +66,32 @@ class RecordsContract(CustomerRecordsContract, RemovalContract):
         assert isinstance(results[1], Refusal)
         assert [s.seq for s in records.signals()] == [1, 2, 3]
         assert records.leaves(0, 9) == [b"1", b"3", b"2"]
+
+    def test_drift_is_kept_by_id_and_read_the_newest_first(self, records: Records) -> None:
+        reports = [a.drift(n) for n in range(1, 5)]
+        case = a.drift(9, what="case", status="proposed")
+
+        def work(tx: Transaction) -> object:
+            for one in (*reports, case):
+                tx.put_drift(one)
+            return tx.drift("w9"), tx.drift("w8")
+
+        assert records.run(work) == (case, None)
+        later = a.drift(9, what="case", status="approved", at_ms=401)
+        records.run(lambda tx: tx.put_drift(later))
+        assert records.drift("report", 3) == [reports[3], reports[2], reports[1]]
+        assert records.drift("report", 9, model="m1") == [reports[2], reports[0]]
+        assert records.drift("case", 9, status="proposed") == []
+        assert records.drift("case", 9, model="m1", status="approved") == [later]
+        assert records.run(lambda tx: tx.drift("w9")) == later
+
+    def test_the_log_is_read_by_types(self, records: Records) -> None:
+        kinds = ("offer.seen", "usage.reported", "offer.converted", "usage.reported")
+        some = [msgspec.structs.replace(a.signal(n), type=kind) for n, kind in enumerate(kinds, 1)]
+        records.run(lambda tx: [a.append(tx, one) for one in some])
+        assert [one.seq for one in records.signals(types=["usage.reported"])] == [2, 4]
+        assert [one.seq for one in records.signals(after=1, types=["offer.seen", "offer.converted"])] == [3]
+        assert list(records.signals(types=[])) == []
 
     def test_what_happened_to_models_is_read_in_the_order_of_writing(self, records: Records) -> None:
         first, other, second = a.model_event(9), a.model_event(5, card=2), a.model_event(1, kind="refused", details={})

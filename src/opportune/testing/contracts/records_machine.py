@@ -36,6 +36,7 @@ STEPS = st.one_of(
     st.tuples(st.just("merge"), NUMBERS, NUMBERS, NUMBERS),
     st.tuples(st.just("proposal"), NUMBERS, st.sampled_from(("open", "refused"))),
     st.tuples(st.just("action"), NUMBERS, st.sampled_from(("queued", "sent"))),
+    st.tuples(st.just("drift"), NUMBERS, st.sampled_from(("report", "case"))),
     st.tuples(st.just("signals of"), NUMBERS),
     st.tuples(st.just("refuse")),
 )
@@ -238,6 +239,12 @@ def _action(tx: Transaction, number: int, status: str) -> object:
     return before
 
 
+def _drift(tx: Transaction, number: int, what: str) -> object:
+    before = tx.drift(f"w{number}")
+    tx.put_drift(a.drift(number, what=what))
+    return before, tx.drift(f"w{number}")
+
+
 _DO: dict[str, Callable[..., object]] = {
     "signal": _signal,
     "quarantine": _quarantine,
@@ -259,6 +266,7 @@ _DO: dict[str, Callable[..., object]] = {
     "merge": _merge,
     "proposal": _proposal,
     "action": _action,
+    "drift": _drift,
     "signals of": lambda tx, number: tx.signals_of({f"c{number}"}),
     "leaf": lambda tx, number: tx.append_leaf(b"%d" % number),
 }

@@ -18,6 +18,7 @@ from opportune.ports import (
     Quarantined,
     Review,
     StoredDecision,
+    StoredDrift,
     StoredOutcome,
     StoredRelease,
     StoredSignal,
@@ -152,6 +153,11 @@ def belief(number: int, shown: int = 3) -> Cell:
 
 def release(number: int) -> StoredRelease:
     return StoredRelease(f"r{number}", 100 + number, "first", b"manifest")
+
+
+def drift(number: int, **changes: Any) -> StoredDrift:  # noqa: ANN401
+    one = StoredDrift(f"w{number}", 400 + number, "report", f"m{number % 2}", "card1", "inputs", number, b"body")
+    return msgspec.structs.replace(one, **changes)
 
 
 def model_event(number: int, card: int = 1, **changes: Any) -> ModelEvent:  # noqa: ANN401

@@ -81,6 +81,7 @@ def write_everything(tx: Transaction, number: int) -> None:
     tx.put_release(a.release(number))
     tx.set_live(f"r{number}", number, "ann", "why")
     tx.put_model_event(a.model_event(number))
+    tx.put_drift(a.drift(number))
     tx.set_position("crm", str(number))
     a.put(tx, a.merge(number), a.proposal(number), a.access(number), a.action(number))
     tx.append_leaf(b"leaf %d" % number)
@@ -118,6 +119,7 @@ def picture(records: Records) -> dict[str, Any]:
         "releases": records.releases(),
         "live": (records.live(), records.live_history()),
         "model events": (records.model_events(), [records.model_events(f"card{n}") for n in range(4)]),
+        "drift": (records.drift("report", 1_000), records.drift("case", 1_000)),
         "leaves": records.leaves(0, 10_000),
         "leaf count": records.leaf_count(),
         "revenue": list(records.revenue_by_unit(0)),
