@@ -15,7 +15,7 @@ def onnx_of(booster: Any, features: int, name: str = "trees") -> bytes:  # noqa:
     """
     from onnx import TensorProto, helper
 
-    columns: dict[str, list[Any]] = {key: [] for key in _COLUMNS}
+    columns: dict[str, Any] = {key: [] for key in _COLUMNS}
     for number, info in enumerate(booster.dump_model()["tree_info"]):
         _Nodes(columns, number).add(info["tree_structure"])
     node = helper.make_node(

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from opportune.core.models.joint import Floats, Ints, Joint
 
 DIGITS = 1e9
+NEAR = 1e-3
+"""A number this near to where its last digit turns is rounded exactly."""
 _NUMBERS = (int, float)
 
 Reasons = tuple[tuple[str, float], ...]
@@ -169,10 +171,10 @@ class CompiledModel:
             cells = np.frombuffer(scores.cells, np.int64) if scores.cells else self.joint.cells(np.array(scores.bins))
             parts = parts + self.joint.all_parts(cells, len(self.offers))
         order = (-np.abs(parts)).argsort(1, kind="stable")[:, :top]
-        chosen: list[list[float]] = np.take_along_axis(parts, order, 1).tolist()
+        chosen = _billionths(np.take_along_axis(parts, order, 1)).tolist()
         names = self.feature_names
         return [
-            tuple([(names[i], round(part, 9)) for i, part in zip(places, said, strict=True) if part]) if known else ()
+            tuple([(names[i], part) for i, part in zip(places, said, strict=True) if part]) if known else ()
             for places, said, known in zip(order.tolist(), chosen, self.covered, strict=True)
         ]
 
@@ -226,3 +228,13 @@ class CompiledModel:
         order = (-np.abs(parts)).argsort(kind="stable")[:top].tolist()
         found: list[float] = parts.tolist()
         return tuple([(self.feature_names[i], round(found[i], 9)) for i in order if found[i]])
+
+
+def _billionths(parts: Floats) -> Floats:
+    """`round(part, 9)` of each, where quick sums and exact ones may differ with the exact one."""
+    digits = parts * DIGITS
+    found: Floats = np.rint(digits) / DIGITS
+    unclear = np.abs(digits - np.floor(digits) - 0.5) < NEAR
+    if unclear.any():
+        found[unclear] = [round(part, 9) for part in parts[unclear].tolist()]
+    return found
