@@ -188,6 +188,9 @@ class Records(Protocol):
     ) -> list[StoredDecision]:
         """The newest first."""
 
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        """So many decisions by id, from the one after `id_`; of committed work."""
+
     def outcomes(self, decision: str) -> list[StoredOutcome]: ...
 
     def reviews(self, status: str, last: int) -> list[Review]:

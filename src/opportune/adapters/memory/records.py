@@ -111,6 +111,9 @@ class MemoryRecords(Records):
                 found.append(decision)
         return found
 
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        return self._kept.decisions_after(id_, last)
+
     def outcomes(self, decision: str) -> list[StoredOutcome]:
         found = [outcome for outcome in list(self._kept.outcomes.values()) if outcome.decision == decision]
         return sorted(found, key=lambda outcome: (outcome.at_ms, outcome.id))

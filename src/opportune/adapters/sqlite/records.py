@@ -128,6 +128,9 @@ class SqliteRecords(Records):
         found = self._readers.all(queries.DECISIONS_NEWEST.format(where=where), *given, last)
         return list(every_known(self._rows.decision, found))
 
+    def decisions_after(self, id_: str, last: int) -> list[StoredDecision]:
+        return list(every_known(self._rows.decision, self._readers.all(queries.DECISIONS_AFTER, id_, last)))
+
     def outcomes(self, decision: str) -> list[StoredOutcome]:
         return list(every_known(self._rows.outcome, self._readers.all(queries.OUTCOMES_OF, decision)))
 

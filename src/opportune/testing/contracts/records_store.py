@@ -95,6 +95,7 @@ def picture(records: Records) -> dict[str, Any]:
         "counts": dict(records.counts()),
         "decisions": decisions,
         "by key": [records.decision_by_key(d.key) for d in decisions if d.key],
+        "forwards": [[d.id for d in records.decisions_after(after, 2)] for after in ("", *(d.id for d in decisions))],
         "by id": [records.decision(d.id) for d in decisions],
         "outcomes": [records.outcomes(d.id) for d in decisions],
         "signals": list(records.signals()),
