@@ -13,7 +13,7 @@ from opportune.doors.cli.workbench import Place, Trouble, Vital
 
 if TYPE_CHECKING:
     from opportune.core.models import Scorecard, Trainer
-    from opportune.core.playbook import Playbook, Scenario
+    from opportune.core.playbook import ModelSpec, Playbook, Scenario
     from opportune.doors.cli.workbench import World
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
@@ -66,8 +66,11 @@ class Machine:
 
     def card(self, file: Path) -> Scorecard:
         from opportune.core.models import decode_card
+        from opportune.core.registry import format_of
 
-        return decode_card(file.read_bytes())
+        data = file.read_bytes()
+        format_of(data, f"`{file}`")
+        return decode_card(data)
 
     def whereabouts(self, folder: Path) -> Mapping[str, str]:
         from opportune.adapters.playbook import load
@@ -113,23 +116,10 @@ class Machine:
         finally:
             region.records.close()
 
-    def cards(self, place: Place, models: tuple[str, ...]) -> list[Scorecard]:
-        from opportune.wiring import latest_cards, shelf_of
+    def imported(self, playbook: Playbook, source: str, model: str | None) -> tuple[Scorecard, str]:
+        from opportune.wiring import imported_card
 
-        return latest_cards(shelf_of(place.data, place.region), models)
-
-    def shelve(self, place: Place, card: Scorecard) -> str:
-        from opportune.core.models import encode_card
-        from opportune.wiring import CARDS, shelf_of
-
-        return shelf_of(place.data, place.region).put(CARDS, encode_card(card))
-
-    def shelf(self, place: Place) -> list[tuple[str, Scorecard]]:
-        from opportune.core.models import decode_card
-        from opportune.wiring import CARDS, shelf_of
-
-        shelf = shelf_of(place.data, place.region)
-        return [(name, decode_card(shelf.get(CARDS, name))) for name in shelf.names(CARDS)]
+        return imported_card(playbook, source, model)
 
     def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]:
         from opportune.wiring import keyring
@@ -152,12 +142,10 @@ class Machine:
 
         revoke_key(place.keys_file.parent, name, place.region)
 
-    def trainer(self) -> Trainer:
-        try:
-            from opportune.adapters.sklearn.train import SklearnTrainer
-        except ImportError:
-            raise Refusal("training needs scikit-learn: pip install 'opportune[ml]'") from None
-        return SklearnTrainer()
+    def trainer(self, spec: ModelSpec) -> Trainer:
+        from opportune.wiring import trainer_of
+
+        return trainer_of(spec)
 
     def tables(self) -> TableReader:
         from opportune.adapters.duckdb import DuckTables
@@ -218,6 +206,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.ledger import LedgerError
     from opportune.core.models import LearnError, ModelError
     from opportune.core.policies import PolicyError
+    from opportune.core.registry import RegistryError
     from opportune.core.releases import ReleaseError
     from opportune.core.sources import SourceError
     from opportune.doors.http.keys import KeysError
@@ -234,7 +223,7 @@ def _spoken() -> tuple[type[Exception], ...]:
         PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError,
         FeatureError, PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, IdentityError,
         NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
-        BatchError,
+        BatchError, RegistryError,
     )  # fmt: skip
 
 

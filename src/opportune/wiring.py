@@ -23,7 +23,9 @@ from opportune.adapters.system.clock import SystemClock
 from opportune.adapters.system.steady import Steady
 from opportune.adapters.system.vault import FileVault
 from opportune.core.features import ReaderSpec
-from opportune.core.models import Scorecard, decode_card
+from opportune.core.models import LearnError, Scorecard, Trainer, decode_card
+from opportune.core.playbook import ModelSpec, Playbook
+from opportune.core.registry import RegistryError, format_of
 from opportune.doors.http.keys import Keyring, KeysError, Named, Scopes, named_keys, ring_of
 from opportune.flows.region import Region
 from opportune.ports import FeatureReader, StoreBroken
@@ -31,7 +33,6 @@ from opportune.private_files import make_private, write_private
 
 DATA_FOLDER = ".opportune"
 API_KEYS = "api_keys.json"
-CARDS = "models"
 EXPORTS = "exports"
 """Where a region keeps exports of customers until they are handed over; an erasure removes them."""
 
@@ -139,19 +140,24 @@ def scanned_of(folder: Path) -> list[Path]:
     return [folder, *(one for one in beside if one != folder)]
 
 
-def shelf_of(data: Path, region: str) -> FileShelf:
-    """Where a region keeps its trained models."""
-    return FileShelf(data / region / "shelf")
+def imported_card(playbook: Playbook, source: str, model: str | None) -> tuple[Scorecard, str]:
+    """A model from a file, and where it came from; RegistryError for a pickle and for what is no model."""
+    path = Path(source)
+    if not path.is_file():
+        message = f"there is no file `{source}`: name a scorecard, a LightGBM text or an ONNX file"
+        raise RegistryError("unreadable", message)
+    return card_of(playbook, path.read_bytes(), f"`{source}`", model), "file"
 
 
-def latest_cards(shelf: FileShelf, models: tuple[str, ...]) -> list[Scorecard]:
-    """The newest card of each model that passed its gates, in the order of `models`."""
-    found: dict[str, Scorecard] = {}
-    for name in shelf.names(CARDS):
-        card = decode_card(shelf.get(CARDS, name))
-        if card.approved and card.model in models:
-            found.setdefault(card.model, card)
-    return [found[model] for model in models if model in found]
+def card_of(playbook: Playbook, data: bytes, name: str, model: str | None) -> Scorecard:
+    """The scorecard that these bytes are, or give; RegistryError or ModelError where they are none."""
+    kind = format_of(data, name)
+    if kind != "scorecard":
+        raise RegistryError("unreadable", f"{name} is {kind}, which cannot be read here")
+    card = decode_card(data)
+    if model is not None and card.model != model:
+        raise RegistryError("unreadable", f"{name} is the model `{card.model}`, not `{model}`: leave `--model` out")
+    return card
 
 
 def keyring(
@@ -202,6 +208,23 @@ def revoke_key(data: Path, name: str, region: str | None = None) -> None:
         raise KeysError(f"no key is called `{name}`: there are {', '.join(sorted(kept)) or 'none'}")
     del kept[name]
     write_private(data / API_KEYS, json.dumps(kept, indent=1).encode())
+
+
+def trainer_of(spec: ModelSpec) -> Trainer:
+    """What learns by the algorithm of a model's spec; LearnError when it cannot, naming what to change or install."""
+    if spec.algorithm == "ebm":
+        from opportune.adapters.ebm.train import EbmTrainer
+
+        return EbmTrainer(spec.settings)
+    if spec.algorithm == "additive":
+        from opportune.adapters.sklearn.train import SklearnTrainer
+
+        if spec.settings:
+            raise LearnError(f"algorithm `additive` has no setting `{next(iter(spec.settings))}`: it has none at all")
+        return SklearnTrainer()
+    from opportune.adapters.lightgbm import LightgbmTrainer
+
+    return LightgbmTrainer(spec.algorithm, spec.settings)
 
 
 def freeze() -> None:

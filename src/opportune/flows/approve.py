@@ -12,7 +12,7 @@ Every step is an event in the record and an entry in the ledger, in one transact
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from opportune.core.catalog import Risk
@@ -80,8 +80,11 @@ class Registry:
         return self.standing(name)
 
     def take_in(self) -> tuple[str, ...]:
-        """Steps 1 and 2 for every proposal that waits; the hashes of those that were new. Artefacts that were
-        altered meanwhile are left where they are, and so never come in."""
+        """Steps 1 and 2 for every proposal that waits; the hashes of those that were new. An artefact that was
+        altered meanwhile stays where it is, and one that was approved loses its approval."""
+        for standing in self.every():
+            if standing.validated_ms is not None and standing.ended is None:
+                self._void_if_altered(standing)
         found = []
         for proposal in self._waiting():
             try:
@@ -112,10 +115,9 @@ class Registry:
 
     def _decide(self, card: str, kind: EventKind, by: str, people: People, reason: str) -> Standing:
         self.take_in()
-        allowed = APPROVING if kind == "approved" else STOPPING
-        held = _role_of(by, people, allowed)
+        held = _role_of(by, people, APPROVING if kind == "approved" else STOPPING)
         if kind == "approved":
-            self._unaltered(card)
+            self._approved(card)
         live = self.standing(card).live
         event = self._event(card, self.standing(card).model, kind, by, reason.strip(), {"role": held})
 
@@ -128,18 +130,14 @@ class Registry:
         self._records.run(work)
         return self.standing(card)
 
-    def _unaltered(self, card: str) -> None:
+    def _void_if_altered(self, standing: Standing) -> None:
         """An artefact whose bytes are not what they were loses every approval, on the record."""
         try:
-            self.card(card)
+            self.shelf.get(CARDS, standing.card)
         except ShelfError as error:
-            if not error.altered:
-                raise
-            standing = self.standing(card)
-            if standing.proposed_ms is not None and (standing.ended is None or standing.ended.kind != "voided"):
-                event = self._event(card, standing.model, "voided", "registry", "the file was altered")
+            if error.altered:
+                event = self._event(standing.card, standing.model, "voided", "registry", "its file was altered")
                 self._records.run(lambda tx: self._write(tx, event))
-            raise RegistryError("altered", str(error)) from None
 
     # Reading
 
@@ -187,18 +185,29 @@ class Registry:
             raise RegistryError("unknown", message)
         return (waits or [one.card for one in mine])[0]
 
-    def releasable(self, playbook: Playbook) -> list[Scorecard]:
-        """The newest artefact of each model of a playbook that a release of it may hold, in the playbook's order."""
+    def releasable(self, playbook: Playbook, other_than: Collection[str] = ()) -> list[Scorecard]:
+        """The newest artefact of each model of a playbook that a release of it may hold, in the playbook's order.
+
+        RegistryError `altered` when its file is not what was approved; a file that is gone is passed over.
+        """
+        every = self.every()
         found = {}
         for spec in playbook.models:
-            for standing in self.every():
+            for standing in () if spec.model in other_than else every:
                 if standing.model == spec.model and standing.releasable(spec.risk):
-                    self._unaltered(standing.card)
-                    card = self.card(standing.card)
-                    if not unmet_gates(card, spec):
+                    card = self._approved(standing.card)
+                    if card is not None and not unmet_gates(card, spec):
                         found[spec.model] = card
                         break
         return [found[spec.model] for spec in playbook.models if spec.model in found]
+
+    def _approved(self, card: str) -> Scorecard | None:
+        try:
+            return self.card(card)
+        except ShelfError as error:
+            if error.altered:
+                raise RegistryError("altered", str(error)) from None
+            return None
 
     def waiting_for_people(self, playbook: Playbook) -> list[Standing]:
         """The newest artefact of each model that passed its gates and that nobody has decided on yet."""

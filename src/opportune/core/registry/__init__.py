@@ -9,6 +9,7 @@ from opportune.core.registry.events import (
     ModelEvent,
     RegistryError,
 )
+from opportune.core.registry.formats import Format, format_of, only_python
 from opportune.core.registry.gates import unmet_gates
 from opportune.core.registry.standing import (
     NEEDED,
@@ -31,6 +32,7 @@ __all__ = [
     "STOPPING",
     "Approval",
     "EventKind",
+    "Format",
     "ModelEvent",
     "Proposal",
     "RegistryError",
@@ -40,7 +42,9 @@ __all__ = [
     "decode_proposal",
     "encode_proposal",
     "fold",
+    "format_of",
     "higher",
+    "only_python",
     "out_of_turn",
     "spans_of",
     "unmet_gates",

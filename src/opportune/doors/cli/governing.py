@@ -14,6 +14,9 @@ from opportune.doors.cli.replaying import named_release
 def release(
     ctx: typer.Context,
     note: Annotated[str, typer.Option("--note", help="What is new.")] = "",
+    model: Annotated[
+        list[str] | None, typer.Option("--model", metavar="HASH", help="With this model, not the newest approved one.")
+    ] = None,
     playbook: Playbook = HERE,
     in_region: InRegion = None,
     as_json: AsJson = False,
@@ -27,13 +30,20 @@ def release(
     place = workbench.place(playbook, in_region)
     with workbench.writing(place) as region:
         known = {one.hash for one in region.records.releases()}
-        made, cards = release_of(workbench, place, region, loaded, note)
+        made, cards = release_of(region, loaded, note, model or ())
+        waiting = region.registry.waiting_for_people(loaded)
         live = region.records.live()
         lacking = needed(region, made)
     names = [card.model for card in cards]
-    data = {"release": made, "new": made not in known, "live": made == live, "models": names, "note": note}
+    data = {
+        "release": made, "new": made not in known, "live": made == live, "models": names, "note": note,
+        "waiting": [one.card for one in waiting],
+    }  # fmt: skip
     text = f"{'made' if made not in known else 'already there:'} release {made}"
     text += f" with model {', '.join(names)}" if names else " without a model"
+    for one in waiting:
+        text += f"\n{one.model} {one.card[:12]} is not in it, it waits for people: "
+        text += f"opportune approve {one.card[:12]} --by PERSON --reason TEXT"
     if lacking.features:
         text += f"\n{plural(len(lacking.features), 'feature')} will be backfilled when it is promoted, or before: "
         text += f"opportune features backfill --release {made}"

@@ -18,7 +18,7 @@ def ensure_live(bench: Workbench, place: Place, region: Region, tell: Callable[[
     """The live release, ready; with none, the first is made from the playbook and promoted, and that is said."""
     if region.records.live() is None:
         playbook = bench.load(place.folder)
-        made, cards = release_of(bench, place, region, playbook, "the first release")
+        made, cards = release_of(region, playbook, "the first release")
         region.promote(made, actor(), "the first release, made because none was live")
         with_models = f" with {', '.join(card.model for card in cards)}" if cards else ", without a model yet"
         tell(f"no release was live: made and promoted {made} from the playbook{with_models}")
@@ -29,10 +29,17 @@ def ensure_live(bench: Workbench, place: Place, region: Region, tell: Callable[[
 
 
 def release_of(
-    bench: Workbench, place: Place, region: Region, playbook: Playbook, note: str
+    region: Region, playbook: Playbook, note: str, pinned: Sequence[str] = ()
 ) -> tuple[str, Sequence[Scorecard]]:
-    """A release of the playbook with the newest approved card of each of its models; it is not live yet."""
-    cards = bench.cards(place, tuple(spec.model for spec in playbook.models))
+    """A release of the playbook with the newest approved card of each of its models, or with those that are `pinned`,
+    by hash; it is not live yet."""
+    registry = region.registry
+    registry.take_in()
+    wanted = {card.model: card for card in (registry.card(registry.named(one)) for one in pinned)}
+    for card in registry.releasable(playbook, tuple(wanted)):
+        wanted.setdefault(card.model, card)
+    order = [spec.model for spec in playbook.models]
+    cards = sorted(wanted.values(), key=lambda card: order.index(card.model) if card.model in order else len(order))
     return region.release(playbook, cards, note).hash, cards
 
 

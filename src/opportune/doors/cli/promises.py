@@ -71,7 +71,10 @@ def _release(workbench: Workbench, playbook: Path, in_region: str | None, card: 
     if card is not None:
         cards = (workbench.card(card),)
     elif any(one.model for one in book.scenarios):
-        cards = workbench.cards(workbench.place(playbook, in_region), tuple(spec.model for spec in book.models))
+        place = workbench.place(playbook, in_region)
+        if place.stores.exists():
+            with workbench.reading(place) as region:
+                cards = region.registry.releasable(book)
     return compile_release(encode_manifest(book, cards))
 
 

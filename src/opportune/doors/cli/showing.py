@@ -131,7 +131,9 @@ def _modelled(workbench: Workbench, place: Place, run: Run, region: Any, stop: A
         }  # fmt: skip
     if not found or stop.is_set():
         return found
-    used = stage.model_release(workbench, place, region, playbook)
+    for approved in stage.approve_trained(region, playbook):
+        run.tell(f"  approve {approved}: by `{stage.APPROVER}`, who did not train it")
+    used = stage.model_release(region, playbook)
     auc = found["metrics"].get("auc")
     quality = "" if auc is None else f", AUC {auc:.3f}"
     state = "live" if used else f"not used, {found['error'] or 'a gate failed'}: the owners' priors decide"

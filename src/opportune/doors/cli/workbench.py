@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from opportune.core.models import Scorecard, Trainer
-    from opportune.core.playbook import Playbook, Scenario
+    from opportune.core.playbook import ModelSpec, Playbook, Scenario
     from opportune.doors.http.keys import Keyring
     from opportune.flows.region import Region
     from opportune.ports import ColumnFiles, Linker, OfflineFeatures, TableReader
@@ -124,13 +124,9 @@ class Workbench(Protocol):
     def reading(self, place: Place) -> AbstractContextManager[Region]:
         """The region, to read from, also beside a running server."""
 
-    def cards(self, place: Place, models: tuple[str, ...]) -> list[Scorecard]:
-        """The newest approved card of each model."""
-
-    def shelve(self, place: Place, card: Scorecard) -> str: ...
-
-    def shelf(self, place: Place) -> list[tuple[str, Scorecard]]:
-        """(name, card) of everything trained, the newest first."""
+    def imported(self, playbook: Playbook, source: str, model: str | None) -> tuple[Scorecard, str]:
+        """A model from a file, or from another registry (`mlflow:NAME/VERSION`), and where it came from;
+        RegistryError for a pickle and for what is no model."""
 
     def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]: ...
 
@@ -143,7 +139,8 @@ class Workbench(Protocol):
     def revoke_key(self, place: Place, name: str) -> None:
         """KeysError when no key is called so."""
 
-    def trainer(self) -> Trainer: ...
+    def trainer(self, spec: ModelSpec) -> Trainer:
+        """LearnError when there is none for the spec's algorithm and settings."""
 
     def tables(self) -> TableReader: ...
 

@@ -24,7 +24,7 @@ from opportune.doors.cli.demo.wire import Wire
 from opportune.doors.cli.live import actor, release_of
 from opportune.doors.cli.output import note, progress
 from opportune.doors.cli.server import Server
-from opportune.doors.cli.workbench import Place, Workbench, World
+from opportune.doors.cli.workbench import Place, World
 from opportune.doors.http.cloudevents import draft_of
 from opportune.flows.region import Region
 
@@ -37,6 +37,8 @@ TRAINING_WAIT_MAX_S = 180.0
 STATUS_EVERY_S = 0.5
 PLAIN_STATUS_EVERY_S = 5.0
 TRIED_MAX = 400
+AUTHOR, APPROVER = "ada", "dana"
+"""People of the sample playbook: one answers for its models, the other may approve them."""
 
 
 def first_release(region: Region, playbook: Playbook) -> None:
@@ -61,7 +63,8 @@ def load_history(region: Region, world: World, stop: Event, *, quiet: bool) -> t
 
 def train_apart(place: Place, model: str, stop: Event) -> dict[str, Any]:
     """Trains in a process of its own, so that it never sits on the decision loop; the card's figures."""
-    command = [sys.executable, "-m", "opportune.main", "train", model, "--playbook", str(place.folder), "--json"]
+    asked = ["train", model, "--playbook", str(place.folder), "--by", AUTHOR, "--json"]
+    command = [sys.executable, "-m", "opportune.main", *asked]
     since = perf_counter()
     with subprocess.Popen(  # noqa: S603 - our own command line
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
@@ -83,11 +86,22 @@ def train_apart(place: Place, model: str, stop: Event) -> dict[str, Any]:
     return found
 
 
-def model_release(bench: Workbench, place: Place, region: Region, playbook: Playbook) -> bool:
-    """Releases and promotes the playbook with what was trained; False when no card was approved."""
-    made, cards = release_of(bench, place, region, playbook, "with the trained model")
+
+def approve_trained(region: Region, playbook: Playbook) -> list[str]:
+    """What a person would do at the Models page: approves what was trained and passed its gates; the names."""
+    registry = region.registry
+    registry.take_in()
+    waiting = registry.waiting_for_people(playbook)
+    for one in waiting:
+        registry.approve(one.card, APPROVER, playbook.app.people, "demonstration: it passed every gate on later rows")
+    return [f"{one.model}@{one.card[:12]}" for one in waiting]
+
+
+def model_release(region: Region, playbook: Playbook) -> bool:
+    """Releases and promotes the playbook with what was trained and approved; False when nothing was."""
+    made, cards = release_of(region, playbook, "with the trained model")
     if cards:
-        region.promote(made, actor(), "the model passed its gates")
+        region.promote(made, actor(), "the model was approved")
     return bool(cards)
 
 
