@@ -1,10 +1,10 @@
 """The life of a model: from the signal log to a scorecard that a release may carry.
 
-1. build the training set: what was known at each assignment, and who then bought
+1. build the training set: what was known at each instant, and what came of it (flows/training_rows, flows/decided)
 2. split it by time
-3. fit: additive tables per offer, by the trainer
+3. fit: tables per offer, by the trainer
 4. calibrate on a later slice
-5. evaluate on the last slice, with the scores as they would be served
+5. evaluate on the last slice, with the scores as they would be served: figures, segments, groups, reasons
 6. check the gates
 7. register: a scorecard with its lineage, approved or not
 """
@@ -12,25 +12,23 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from math import log as logarithm
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from opportune.core.customers import Account, Person
-from opportune.core.decisions.records import decode_record
-from opportune.core.durations import parse_duration_ms
-from opportune.core.features import CompiledViews
+from opportune.core.decisions.brain import Brain
 from opportune.core.models import (
     CARD_VERSION,
+    EVERY_OFFER,
     WEIGHT_MAX,
+    AdditiveHead,
     Calibration,
-    Example,
     Fit,
     LearnError,
+    OfferHeads,
     Scorecard,
     Slices,
     Trainer,
@@ -42,119 +40,96 @@ from opportune.core.models import (
     evaluate,
     fit_weights,
     platt,
+    report_of,
+    score_examples,
+    snapshot_of,
     split_by_time,
 )
 from opportune.core.playbook import ModelSpec
-from opportune.core.signals import Signal
-from opportune.flows.ingest import fold
-from opportune.ports import Records, StoredDecision, StoredSignal
+from opportune.core.releases import Release
+from opportune.flows.decided import PRESENTED, Assignment, Decided, decided_assignments
+from opportune.flows.ingest import newest
+from opportune.flows.training_rows import training_set
+from opportune.ports import Records
 
-PRESENTED = frozenset({"delivered", "seen", "clicked", "accepted", "declined", "dismissed", "converted"})
-"""Outcomes that prove that an offer reached its customer."""
+__all__ = [
+    "PRESENTED",
+    "Assignment",
+    "Decided",
+    "decided_assignments",
+    "learn",
+    "spec_hash",
+    "train",
+    "training_set",
+]
 
-_Key = tuple[str, str]
+DECISIONS_MAX = 100_000
+"""How many of the newest decisions are learned from."""
+
+AMOUNT_ROWS = 25.0
+"""How many purchases' worth of trust there is, before data, in an amount that needs no correcting."""
 
 
-class Assignment(msgspec.Struct, frozen=True):
-    """Who was assigned which offer, by chance: `probability` is that of what was done. `values` as read then."""
-
-    at_ms: int
-    customer: str | None
-    account: str | None
-    offer: str
-    treated: bool
-    probability: float
-    values: tuple[Any, ...]
-
-
-def train(spec: ModelSpec, examples: TrainingSet, offers: Sequence[str], trainer: Trainer) -> Scorecard:
+def train(
+    spec: ModelSpec,
+    examples: TrainingSet,
+    offers: Sequence[str],
+    trainer: Trainer,
+    tell: Callable[[str], None] = lambda step: None,
+) -> Scorecard:
     """Steps 2 to 7 on a training set from step 1. The same arguments give the same card, to the byte.
 
-    Raises LearnError when nothing can be learned. A card that fails a gate is returned all the same, not approved.
+    `tell` hears which step begins, in words. Raises LearnError when nothing can be learned. A card that fails a gate
+    is returned all the same, not approved.
     """
     # 2. split by time
     slices = split_by_time(examples, spec.holdout_share)
     if not slices.evaluate.examples:
         raise LearnError(f"model `{spec.model}` has {len(examples.examples)} examples: none is left to judge it by")
     # 3. fit
-    fit = trainer.fit(slices.fit, offers)
+    tell(f"fitting on {len(slices.fit.examples)} rows")
+    asked = (EVERY_OFFER,) if spec.target == "churn_risk" else offers
+    fit = trainer.fit(slices.fit, asked)
     # 4. calibrate
-    draft = _card(spec, fit, _calibrate(spec, fit, slices.calibrate), _training(spec, examples, slices, trainer))
+    tell(f"calibrating on {len(slices.calibrate.examples)} later rows")
+    draft = _calibrated(_card(spec, fit, _training(spec, examples, slices, trainer)), slices.calibrate)
     # 5. evaluate
+    tell(f"judging it on {len(slices.evaluate.examples)} rows later still")
     model = compile_scorecard(draft, [heads.offer for heads in fit.offers], examples.feature_names)
-    found = evaluate(model, slices.evaluate)
+    found = evaluate(model, slices.evaluate, draft.form)
+    report = report_of(draft, model, slices.evaluate, spec.segments, spec.protected)
+    snapshot = snapshot_of(draft, model, examples, slices.evaluate, spec.segments)
     # 6. check gates
-    metrics = {"rows": float(len(examples.examples)), **found.metrics}
+    metrics = {"rows": float(len(examples.examples)), **found.metrics, **report.figures()}
     gates = check_gates(spec.gates, metrics)
     # 7. register
     training = msgspec.structs.replace(
-        draft.training, metrics=metrics, calibration_table=found.table, gates=gates
+        draft.training, metrics=metrics, calibration_table=found.table, gates=gates, report=report, snapshot=snapshot
     )
     return msgspec.structs.replace(draft, training=training, approved=all(gate.passed for gate in gates))
 
 
-def training_set(
-    signals: Iterable[StoredSignal],
-    views: CompiledViews,
+def learn(
+    records: Records,
+    release: Release,
     spec: ModelSpec,
-    decided: Sequence[Assignment] = (),
-) -> TrainingSet:
-    """Step 1: every assignment in the log (and every one `decided` by the system itself) as an example.
+    trainer: Trainer,
+    brain_of: Callable[[str], Brain],
+    tell: Callable[[str], None] = lambda step: None,
+) -> Scorecard:
+    """Steps 1 to 7 from what a region has recorded, read through a release's features and contracts.
 
-    The log is replayed in time order (`at_ms`, then `seq`) through the fold that serves.
-    INVARIANT: values are read before the assignment itself, or anything after it, is folded. Bought means a
-    `converted` signal for the same offer from the same customer or account, after the assignment and within the
-    label window. Assignments whose window is not over at the log's end are left out.
+    `brain_of` gives the brain of a release by its hash (`Region.releases.brain_of`). It takes seconds to minutes of
+    one core: call it in a process of its own, never where decisions are made.
     """
-    window_ms = parse_duration_ms(spec.label_window)
-    chosen = _places(views, spec)
-    log = sorted(signals, key=lambda one: (one.signal.at_ms, one.seq))
-    found, bought, left_out = _replay(log, views, spec, chosen)
-    end_ms = log[-1].signal.at_ms if log else 0
-    examples = []
-    for one in sorted([*found, *decided], key=lambda assignment: assignment.at_ms):
-        if one.at_ms + window_ms > end_ms:
-            left_out["label window not over"] += 1
-        else:
-            examples.append(_example(one, bought, window_ms))
-    return TrainingSet(
-        spec.features,
-        tuple(views.types[name] for name in spec.features),
-        tuple(examples),
-        window_ms,
-        {views.features[name].view: views.features[name].version for name in spec.features},
-        dict(left_out),
-    )
-
-
-def decided_assignments(records: Records, spec: ModelSpec, last: int, holdout_share: float) -> list[Assignment]:
-    """The system's own decisions as assignments, with the features exactly as they were seen.
-
-    With the offer: `offered` and known to have reached the customer. Without: `held_out`, by the offer that would
-    have been made. The rest (escalated, forced, never presented) is no experiment and is left out.
-    """
-    found = []
-    for stored in records.decisions(last):
-        if stored.disposition not in ("offered", "held_out"):
-            continue
-        treated = stored.disposition == "offered"
-        if treated and not _presented(records, stored):
-            continue
-        record = decode_record(stored.record)
-        offer = record.result.offer if treated else (record.result.would or "").partition("@")[0]
-        if not offer or record.result.forced:
-            continue
-        chance = record.result.action_probability * ((1.0 - holdout_share) if treated else holdout_share)
-        values = tuple(record.seen.features.get(name) for name in spec.features)
-        customer = record.asked.customer
-        found.append(Assignment(stored.at_ms, customer, stored.account, offer, treated, chance, values))
-    return found[::-1]
-
-
-def _presented(records: Records, stored: StoredDecision) -> bool:
-    """Whether the offer that was chosen reached its customer; what stood beside it in a slate says nothing of it."""
-    outcomes = records.outcomes(stored.id)
-    return any(outcome.kind in PRESENTED and outcome.offer in (None, stored.offer) for outcome in outcomes)
+    # 1. build
+    tell("reading what was decided")
+    playbook = release.playbook
+    decided = decided_assignments(records, spec, DECISIONS_MAX, playbook.app.holdout.share, brain_of)
+    tell(f"replaying {records.counts().get('signals', 0)} signals")
+    log = newest(records.signals(), release.contracts)
+    examples = training_set(log, release.views, spec, decided.assignments, decided.left_out)
+    return train(spec, examples, [offer.offer for offer in playbook.offers], trainer, tell)
 
 
 def spec_hash(spec: ModelSpec) -> str:
@@ -162,90 +137,36 @@ def spec_hash(spec: ModelSpec) -> str:
     return hashlib.blake2b(msgspec.json.encode(spec, order="deterministic"), digest_size=16).hexdigest()
 
 
-def _places(views: CompiledViews, spec: ModelSpec) -> tuple[int, ...]:
-    for name in spec.features:
-        if name not in views.features:
-            raise LearnError(f"model `{spec.model}` asks for feature `{name}`, which no feature view gives")
-    return tuple(views.features[name].index for name in spec.features)
+def _calibrated(draft: Scorecard, later: TrainingSet) -> Scorecard:
+    """The card corrected on a later slice: log-odds by Platt scaling, amounts by one factor for each offer.
+
+    Of a card of form `effect` only what happens without an offer is corrected: what it says of effects is no
+    probability of anything seen.
+    """
+    offers = [heads.offer for heads in draft.offers]
+    kept = [row for row in later.examples if draft.form != "effect" or not row.treated]
+    rows = msgspec.structs.replace(later, examples=tuple(kept))
+    scored = score_examples(compile_scorecard(draft, offers, later.feature_names), rows)
+    if draft.form == "amount":
+        heads = tuple(
+            _with_amount(one, scored.outcome[scored.place == place], scored.predicted[scored.place == place])
+            for place, one in enumerate(draft.offers)
+        )
+        return msgspec.structs.replace(draft, offers=heads)
+    chance = np.clip(scored.predicted, 1e-9, 1.0 - 1e-9)
+    log_odds = np.log(chance / (1.0 - chance))
+    used = [row for row in rows.examples if row.offer in set(offers)]
+    found = platt(log_odds, scored.treated, scored.outcome, fit_weights(used))
+    return msgspec.structs.replace(draft, calibration=found)
 
 
-def _replay(
-    log: Sequence[StoredSignal], views: CompiledViews, spec: ModelSpec, chosen: tuple[int, ...]
-) -> tuple[list[Assignment], dict[tuple[_Key, str], list[int]], Counter[str]]:
-    """Assignments with what was known, the times of purchases per (who, offer), and what could not be used."""
-    people: dict[str, Person] = {}
-    accounts: dict[str, Account] = {}
-    found: list[Assignment] = []
-    bought: dict[tuple[_Key, str], list[int]] = {}
-    left_out: Counter[str] = Counter()
-    for stored in log:
-        signal = stored.signal
-        person = None if signal.customer is None else people.get(signal.customer) or Person(signal.customer)
-        account_id = signal.account or (None if person is None else person.account)
-        account = None if account_id is None else accounts.get(account_id) or Account(account_id)
-        if signal.type == spec.assigned:
-            vector = views.read(
-                None if person is None else person.features,
-                None if account is None else account.features,
-                signal.at_ms,
-            )
-            one = _assigned(signal, account_id, tuple(vector.values[place] for place in chosen))
-            if one is None:
-                left_out["malformed assignment"] += 1
-            else:
-                found.append(one)
-        elif signal.type == spec.converted and isinstance(offer := signal.data.get("offer"), str):
-            for who in _who(signal.customer, account_id):
-                bought.setdefault((who, offer), []).append(signal.at_ms)
-        person, account = fold(views, signal, person, account)
-        if person is not None:
-            people[person.id] = person
-        if account is not None:
-            accounts[account.id] = account
-    return found, bought, left_out
-
-
-def _assigned(signal: Signal, account: str | None, values: tuple[Any, ...]) -> Assignment | None:
-    offer, treated = signal.data.get("offer"), signal.data.get("treated")
-    probability = signal.data.get("action_probability", 1.0)
-    if not isinstance(offer, str) or not isinstance(treated, bool):
-        return None
-    if not isinstance(probability, float | int) or not 0.0 < probability <= 1.0:
-        return None
-    return Assignment(signal.at_ms, signal.customer, account, offer, treated, float(probability), values)
-
-
-def _who(customer: str | None, account: str | None) -> list[_Key]:
-    return [(kind, id_) for kind, id_ in (("person", customer), ("account", account)) if id_ is not None]
-
-
-def _example(one: Assignment, bought: dict[tuple[_Key, str], list[int]], window_ms: int) -> Example:
-    def within(times: list[int]) -> bool:
-        at = bisect_right(times, one.at_ms)
-        return at < len(times) and times[at] <= one.at_ms + window_ms
-
-    got = any(within(bought.get((who, one.offer), [])) for who in _who(one.customer, one.account))
-    unit = one.account or one.customer or ""
-    return Example(one.at_ms, unit, one.offer, one.treated, one.probability, got, one.values)
-
-
-def _calibrate(spec: ModelSpec, fit: Fit, later: TrainingSet) -> Calibration:
-    """Platt scaling on the covered rows of a later slice, from the uncalibrated log-odds of the tables."""
-    heads = {one.offer: one for one in fit.offers}
-    rows = [row for row in later.examples if row.offer in heads]
-    place = {name: index for index, name in enumerate(later.feature_names)}
-    log_odds = []
-    for row in rows:
-        head = heads[row.offer].offered if row.treated else heads[row.offer].baseline
-        parts = zip(fit.features, head.parts, strict=True)
-        total = head.base + sum(part[table.bin_of(row.values[place[table.name]])] for table, part in parts)
-        log_odds.append(total)
-    return platt(
-        np.array(log_odds, dtype=np.float64),
-        np.array([row.treated for row in rows], dtype=np.bool_),
-        np.array([row.bought for row in rows], dtype=np.float64),
-        fit_weights(rows),
-    )
+def _with_amount(heads: OfferHeads, seen: NDArray[np.float64], predicted: NDArray[np.float64]) -> OfferHeads:
+    """The offer with its amounts raised or lowered as a whole, as far as its purchases say so."""
+    if not len(seen) or not predicted.sum() or not seen.sum():
+        return heads
+    more = logarithm(float(seen.sum()) / float(predicted.sum())) * len(seen) / (len(seen) + AMOUNT_ROWS)
+    offered: AdditiveHead = msgspec.structs.replace(heads.offered, base=round(heads.offered.base + more, 6))
+    return msgspec.structs.replace(heads, offered=offered)
 
 
 def _training(spec: ModelSpec, examples: TrainingSet, slices: Slices, trainer: Trainer) -> Training:
@@ -267,10 +188,12 @@ def _training(spec: ModelSpec, examples: TrainingSet, slices: Slices, trainer: T
         (),
         (),
         trainer.name,
+        spec.algorithm,
+        spec.settings,
     )
 
 
-def _card(spec: ModelSpec, fit: Fit, calibration: Calibration, training: Training) -> Scorecard:
+def _card(spec: ModelSpec, fit: Fit, training: Training) -> Scorecard:
     return Scorecard(
         CARD_VERSION,
         spec.model,
@@ -278,7 +201,9 @@ def _card(spec: ModelSpec, fit: Fit, calibration: Calibration, training: Trainin
         spec_hash(spec),
         fit.features,
         fit.offers,
-        calibration,
+        Calibration(),
         training,
         False,
+        fit.form,
+        spec.target,
     )

@@ -28,7 +28,7 @@ from opportune.core.models.card import (
 from opportune.core.models.compiled import CompiledModel, Reasons, Scores
 from opportune.core.models.compiling import compile_scorecard, compile_scorecards
 from opportune.core.models.descriptions import describe, model_card
-from opportune.core.models.evaluation import Evaluation, evaluate
+from opportune.core.models.evaluation import Evaluation, evaluate, score_examples
 from opportune.core.models.examples import (
     WEIGHT_MAX,
     Example,
@@ -42,6 +42,7 @@ from opportune.core.models.examples import (
 from opportune.core.models.gates import check_gates
 from opportune.core.models.populations import Snapshot
 from opportune.core.models.report import CurvePoint, Disparity, FairnessRow, ReasonCode, Report, SegmentRow
+from opportune.core.models.reports import report_of
 from opportune.core.models.snapshot import snapshot_of
 from opportune.core.models.trainer import LearnError, Trainer
 
@@ -96,6 +97,8 @@ __all__ = [
     "measures",
     "model_card",
     "platt",
+    "report_of",
+    "score_examples",
     "sigmoid",
     "snapshot_of",
     "split_by_time",

@@ -18,7 +18,8 @@ class Example(msgspec.Struct, frozen=True, array_like=True):
     the order of the set's `feature_names`, None where missing; `bought` is within the label window.
 
     Of a set with another target than uplift, `bought` is what is predicted (accepted, left, annoyed), and `amount`
-    the money a purchase brought."""
+    the money a purchase brought. `beside` are features that the model does not read, by which figures are broken
+    down."""
 
     at_ms: int
     unit: str
@@ -28,6 +29,7 @@ class Example(msgspec.Struct, frozen=True, array_like=True):
     bought: bool
     values: tuple[object, ...]
     amount: float = 0.0
+    beside: tuple[object, ...] = ()
 
 
 class TrainingSet(msgspec.Struct, frozen=True):
@@ -45,6 +47,8 @@ class TrainingSet(msgspec.Struct, frozen=True):
     feature_views: Mapping[str, int] = {}
     left_out: Mapping[str, int] = {}
     target: str = "uplift"
+    beside_names: tuple[str, ...] = ()
+    beside_types: tuple[str, ...] = ()
 
 
 class Slices(msgspec.Struct, frozen=True):

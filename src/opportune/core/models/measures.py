@@ -65,3 +65,14 @@ def effect(treated: Bools, bought: Floats, weight: Floats) -> float | None:
     if not offered.sum() or not others.sum():
         return None
     return float((offered * bought).sum() / offered.sum() - (others * bought).sum() / others.sum())
+
+
+def effect_error(treated: Bools, bought: Floats, weight: Floats) -> float | None:
+    """The standard error of `effect`: of two weighted means, rows on their own; None when one side is empty."""
+    total = 0.0
+    for side in (weight * treated, weight * ~treated):
+        if not side.sum():
+            return None
+        middle = float((side * bought).sum() / side.sum())
+        total += float((side**2 * (bought - middle) ** 2).sum() / side.sum() ** 2)
+    return float(np.sqrt(total))

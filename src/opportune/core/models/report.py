@@ -28,9 +28,9 @@ class SegmentRow(msgspec.Struct, frozen=True):
 class FairnessRow(msgspec.Struct, frozen=True):
     """How the card treats one group of a protected feature, on the latest rows.
 
-    `selected` is the share of its customers for whom the card expects something to gain (an effect above 0), or, in
-    a card without effects, whose score is above the median of all; `uplift` is the mean effect predicted;
-    `calibration_gap` is the mean predicted less the mean observed.
+    `selected` is the share of its rows whose score (the effect; in a card without effects, what it predicts) is above
+    the median of all; `uplift` is the mean effect predicted; `calibration_gap` is the mean predicted less the mean
+    observed.
     """
 
     feature: str
@@ -42,7 +42,8 @@ class FairnessRow(msgspec.Struct, frozen=True):
 
 
 class Disparity(msgspec.Struct, frozen=True):
-    """The widest gap between two groups of a protected feature in one measure, with its 95 % interval.
+    """The widest gap between two groups of a protected feature in one measure, with its 95 % interval, which allows
+    for having looked at every pair.
 
     `measure` is `selected`, `uplift` or `calibration`; `value` = `group` less `other`, never below 0.
     """
@@ -83,3 +84,13 @@ class Report(msgspec.Struct, frozen=True):
     disparities: tuple[Disparity, ...] = ()
     reasons: tuple[ReasonCode, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+
+    def figures(self) -> dict[str, float]:
+        """What gates may ask of it: `fairness_<measure>`, the widest gap over all protected features, and the same
+        with `_low`, the lower end of its interval: what is certain of it."""
+        found: dict[str, float] = {}
+        for one in self.disparities:
+            name = f"fairness_{one.measure}"
+            found[name] = max(found.get(name, 0.0), one.value)
+            found[f"{name}_low"] = max(found.get(f"{name}_low", 0.0), one.low, 0.0)
+        return found
