@@ -10,7 +10,6 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
 from opportune.core.ledger import LedgerError
-from opportune.core.models import card_hash
 from opportune.core.signals import format_time
 from opportune.doors.http.problems import HttpProblem
 from opportune.flows.region import Region
@@ -55,7 +54,7 @@ class Decisions(Controller):
 
 
 class Govern(Controller):
-    """Releases and models."""
+    """Releases."""
 
     path = "/v1"
     tags = ("govern",)
@@ -95,17 +94,6 @@ class Govern(Controller):
     def rollback(self, region: Here, data: JSONBody[Promotion]) -> dict[str, Any]:
         """Makes the release before the live one live again."""
         return {"live": region.rollback(data.actor, data.why)}
-
-    @get(
-        "/models", sync_to_thread=True,
-        summary="The models of the live release, with what they learned from and how well",
-    )
-    def models(self, region: Here) -> list[dict[str, Any]]:
-        """The models of the live release, with what they learned from and how well."""
-        return [
-            {"model": card.model, "hash": card_hash(card), "approved": card.approved, "training": card.training}
-            for card in region.releases.live().cards
-        ]
 
 
 class Ledger(Controller):

@@ -29,6 +29,8 @@ from opportune.doors.http.hot import HotDoor, Receipts
 from opportune.doors.http.identities import Identities
 from opportune.doors.http.keys import Keyring, key_of
 from opportune.doors.http.limits import Limits
+from opportune.doors.http.models import ModelsDoor
+from opportune.doors.http.personalizer import PATH_START, PersonalizerDoor, key_sent, scope_needed
 from opportune.doors.http.preferences.handlers import Preferences, Unsubscribe
 from opportune.doors.http.privacy import CustomersReadAndErased, DecisionShown, Privacy
 from opportune.doors.http.problems import PROBLEM_TYPE, FieldProblem, HttpProblem, fault_of, of_field
@@ -68,6 +70,8 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             Preferences,
             Unsubscribe,
             Govern,
+            ModelsDoor,
+            PersonalizerDoor,
             Ledger,
             Grants,
             healthz,
@@ -136,7 +140,9 @@ def key_guard(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any],
         path = connection.url.path
         if path.startswith(OPEN_PATHS):
             return
-        caller = keyring.caller(key_of(connection.headers.get("authorization")))
+        personalizer = path.startswith(PATH_START)
+        headers = connection.headers
+        caller = keyring.caller(key_sent(headers) if personalizer else key_of(headers.get("authorization")))
         if caller is None:
             detail = "send an API key: `Authorization: Bearer <key>`; `opportune serve` prints where keys are kept"
             raise HttpProblem(401, "unknown_key", detail)
@@ -144,8 +150,12 @@ def key_guard(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any],
         # A what-if is a question with a body: it writes nothing.
         writes = method not in ("GET", "HEAD") and not path.endswith("/what-if")
         needed = "read" if not writes else "customers" if "/customers/" in path else "govern"
+        if writes and path.startswith("/v1/models/"):
+            needed = "approve"
         if method == "DELETE" and "/customers/" in path:
             needed = "erase"
+        if personalizer:
+            needed = scope_needed(path)
         if needed not in caller.scopes:
             raise HttpProblem(403, "forbidden", f"this key may not use `{needed}`: it may {sorted(caller.scopes)}")
         connection.scope["state"]["caller"] = caller

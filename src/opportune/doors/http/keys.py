@@ -12,13 +12,14 @@ from litestar.connection import ASGIConnection
 
 Scopes = frozenset[str]
 ALL_SCOPES: Scopes = frozenset(
-    {"signals", "decisions", "outcomes", "customers", "govern", "read", "personal", "sensitive", "erase"}
+    {"signals", "decisions", "outcomes", "customers", "govern", "read", "personal", "sensitive", "erase", "approve"}
 )
-"""`personal` and `sensitive` show fields of these classes in clear; `erase` may erase customers."""
+"""`personal` and `sensitive` show fields of these classes in clear; `erase` may erase customers; `approve` decides on
+models, for a key that is called like one of the playbook's `people`."""
 
 BODY_KEYS = ("writeKey", "api_key", "token")
 WRITE_KEY_SCOPES: Scopes = frozenset({"signals"})
-USUAL: Mapping[str, Scopes] = {"api_key": ALL_SCOPES, "write_key": WRITE_KEY_SCOPES}
+USUAL: Mapping[str, Scopes] = {"api_key": ALL_SCOPES - {"approve"}, "write_key": WRITE_KEY_SCOPES}
 """The keys made on first use, which stand in their file without scopes."""
 
 
