@@ -275,6 +275,23 @@ PersonId = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,39}$")]
 """Small letters, digits, `_`, `.` and `-`; an API key that is called so acts for this person."""
 
 
+class Personalizer(Document, frozen=True, kw_only=True):
+    """How `/personalizer/v1.0` answers and learns; without it those calls are refused.
+
+    `online` shows what was learned; `apprentice` always shows the caller's own first action and learns beside it;
+    `logging_only` keeps what happens and learns nothing. `exploration` is the share of calls that try something at
+    random: on top of the best (`epsilon`, as in Azure Personalizer), of the chance to be the best (`thompson`) or of
+    inverse-gap weighting. A reward that has not come after `reward_wait` is `default_reward`.
+    """
+
+    mode: Literal["online", "apprentice", "logging_only"] = "online"
+    method: Literal["epsilon", "thompson", "inverse_gap"] = "epsilon"
+    exploration: float = 0.2
+    reward_wait: str = "10m"
+    default_reward: float = 0.0
+    reward_aggregation: Literal["earliest", "sum"] = "earliest"
+
+
 class App(Document, frozen=True, kw_only=True):
     """opportune.yaml: the settings of the whole playbook.
 
@@ -284,7 +301,8 @@ class App(Document, frozen=True, kw_only=True):
     `confidence_min` is per risk: below it a chosen offer goes to a person; 1.0 means always.
     `offer_attributes` declares the type of each `offer.<name>` that policies may read. `limits` hold over channels,
     offers and kinds of offers, per person, per account or for everyone together. `people` says who may do what.
-    `adaptive` says how what is believed of offers without a model follows what becomes of them.
+    `adaptive` says how what is believed of offers without a model follows what becomes of them. `personalizer` opens
+    the door for teams that come from Azure Personalizer.
     """
 
     project: str
@@ -303,6 +321,7 @@ class App(Document, frozen=True, kw_only=True):
     limits: tuple[Limit, ...] = ()
     adaptive: Adaptive = Adaptive()
     people: Mapping[PersonId, tuple[Role, ...]] = {}
+    personalizer: Personalizer | None = None
 
     @property
     def every_region(self) -> tuple[str, ...]:

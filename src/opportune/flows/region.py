@@ -25,12 +25,14 @@ from opportune.flows.approve import Registry
 from opportune.flows.backfill import Tell, finish, prepare, share_from_now
 from opportune.flows.breakers import Breakers
 from opportune.flows.decide import Decide
+from opportune.flows.drift import Drift
 from opportune.flows.govern import before_live, make_release, manifest_of, promote, release_for
 from opportune.flows.guarded import Scoring
 from opportune.flows.ingest import Ingest
 from opportune.flows.merges import Merging
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.outside import OutsideReads
+from opportune.flows.personalize import Personalize
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.same import SameKeys
@@ -152,11 +154,13 @@ class Region:
         """Held by whoever changes which features are folded: backfills and promotions, one at a time."""
         self.gate = Gate(under_way_max)
         self.releases = Releases(records, name)
+        self.drift = Drift(records, vault, clock, name, self.releases.live, self.releases.get)
         self.refusals = Refusals(name, records, clock, self.regions)
         self.outgoing = Outgoing()
         self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)
         self.act = Act(records, vault, clock, self.releases.live)
         self.merging = Merging(records, vault, clock, self.releases.live)
+        self.personalize = Personalize(records, vault, clock, self.releases.live)
         self.breakers = Breakers(clock.tick_us)
         self.outside = OutsideReads(readers, self.breakers, clock.tick_us)
         self.scoring = Scoring(self.breakers, clock.tick_us)

@@ -94,6 +94,8 @@ def retain(region: Region, *, dry_run: bool = False, rest: Callable[[], None] = 
     access = _entries(region.records, "access", periods, now_ms, dry_run=dry_run)
     report = RetentionReport(said, signals, fields, people, accounts, traits, quarantine, access)
     if report.removed and not dry_run:
+        # What was learned of calls to rank is made again from what is left of them.
+        region.personalize.again()
         # 4. ledger
         region.records.run(partial(_witness, region=region, report=report, now_ms=now_ms))
         region.records.scrub()

@@ -146,6 +146,10 @@ def _app(playbook: Playbook, app: App) -> Iterator[Found]:
         yield from not_within(("confidence_min", risk), share, 0, 1)
     for kept, text in app.privacy.retention.items():
         yield from _period(("privacy", "retention", kept), text)
+    if app.personalizer is not None:
+        yield from not_within(("personalizer", "exploration"), app.personalizer.exploration, 0, 1)
+        yield from not_within(("personalizer", "default_reward"), app.personalizer.default_reward, -1000, 1000)
+        yield from _period(("personalizer", "reward_wait"), app.personalizer.reward_wait)
     for one in limit_problems(app.limits, playbook.offers, playbook.channels):
         yield Found(one.field, one.message, one.nearest)
 
