@@ -147,6 +147,11 @@ class Machine:
 
         return trainer_of(spec)
 
+    def report(self, place: Place, card: str, files: Mapping[str, str]) -> Path:
+        from opportune.wiring import write_report
+
+        return write_report(place.data, place.region, card, files)
+
     def tables(self) -> TableReader:
         from opportune.adapters.duckdb import DuckTables
 

@@ -8,7 +8,7 @@ import gc
 import json
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from opportune.adapters.files.keys import load_or_create_key
@@ -33,6 +33,9 @@ from opportune.private_files import make_private, write_private
 
 DATA_FOLDER = ".opportune"
 API_KEYS = "api_keys.json"
+REPORTS = "reports"
+"""Where a region keeps what `train` says of each card, in a folder called as the card."""
+
 EXPORTS = "exports"
 """Where a region keeps exports of customers until they are handed over; an erasure removes them."""
 
@@ -208,6 +211,15 @@ def revoke_key(data: Path, name: str, region: str | None = None) -> None:
         raise KeysError(f"no key is called `{name}`: there are {', '.join(sorted(kept)) or 'none'}")
     del kept[name]
     write_private(data / API_KEYS, json.dumps(kept, indent=1).encode())
+
+
+def write_report(data: Path, region: str, card: str, files: Mapping[str, str]) -> Path:
+    """Puts a card's report beside it on the shelf, each file whole and readable by its owner alone; the folder."""
+    folder = data / region / "shelf" / REPORTS / card
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        write_private(folder / name, text.encode())
+    return folder
 
 
 def trainer_of(spec: ModelSpec) -> Trainer:

@@ -40,6 +40,7 @@ from opportune.core.models.examples import (
     weights,
 )
 from opportune.core.models.gates import check_gates
+from opportune.core.models.plots import plots_of
 from opportune.core.models.populations import Snapshot
 from opportune.core.models.report import CurvePoint, Disparity, FairnessRow, ReasonCode, Report, SegmentRow
 from opportune.core.models.reports import report_of
@@ -97,6 +98,7 @@ __all__ = [
     "measures",
     "model_card",
     "platt",
+    "plots_of",
     "report_of",
     "score_examples",
     "sigmoid",

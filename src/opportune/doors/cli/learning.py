@@ -25,7 +25,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on the region's own history and propose its scorecard for approval."""
-    from opportune.core.models import describe
+    from opportune.core.models import describe, model_card, plots_of
     from opportune.core.releases import compile_release, encode_manifest
     from opportune.doors.cli.live import actor
     from opportune.flows.learn import learn
@@ -45,9 +45,12 @@ def train(
         card = learn(region.records, release, spec, trainer, region.releases.brain_of, lambda step: note(f"… {step}"))
     with workbench.reading(place) as region:
         name = region.registry.offer(card, by or actor(), spec)
+    plots = plots_of(card)
+    folder = workbench.report(place, name, {"model-card.md": model_card(card, plots), **plots})
     approve = f"opportune approve {name[:12]} --by PERSON --reason TEXT"
     following = approve if card.approved else "see which gate failed, and what the playbook asks of it"
-    emit(as_json, {"card": name, **_data(card)}, f"{describe(card)}\non the shelf as {name}\nnext: {following}")
+    said = f"{describe(card)}\non the shelf as {name}\nmodel card and plots: {folder}\nnext: {following}"
+    emit(as_json, {"card": name, "report_folder": str(folder), **_data(card)}, said)
     if not card.approved:
         raise typer.Exit(FOUND_SOMETHING)
 
@@ -63,4 +66,10 @@ def _data(card: Scorecard) -> dict[str, Any]:
         "gates": training.gates,
         "left_out": training.left_out,
         "trainer": training.trainer,
+        "target": card.target,
+        "algorithm": training.algorithm,
+        "settings": training.settings,
+        "data_hash": training.data_hash,
+        "calibration": training.calibration_table,
+        "report": training.report,
     }

@@ -142,6 +142,9 @@ class Workbench(Protocol):
     def trainer(self, spec: ModelSpec) -> Trainer:
         """LearnError when there is none for the spec's algorithm and settings."""
 
+    def report(self, place: Place, card: str, files: Mapping[str, str]) -> Path:
+        """Puts what is found out about a card beside it, as files; their folder."""
+
     def tables(self) -> TableReader: ...
 
     def columns(self) -> ColumnFiles: ...
