@@ -36,7 +36,7 @@ from opportune.core.registry import (
     spans_of,
     unmet_gates,
 )
-from opportune.core.releases import decode_manifest
+from opportune.core.releases import decode_manifest, release_hash
 from opportune.ports import Clock, Records, Shelf, ShelfError, Transaction, Vault
 
 CARDS = "models"
@@ -209,6 +209,21 @@ class Registry:
                 raise RegistryError("altered", str(error)) from None
             return None
 
+    def left_out(self, playbook: Playbook, held: Sequence[Scorecard]) -> list[tuple[Standing, str]]:
+        """The newest artefact of each model of a playbook that is not among those held, and why it may not be."""
+        names = {card_hash(card) for card in held}
+        found = []
+        for spec in playbook.models:
+            newest = next((one for one in self.every() if one.model == spec.model), None)
+            if newest is None or newest.card in names or newest.stage == "retired":
+                continue
+            try:
+                why = unreleasable([self.card(newest.card)], playbook, self.history, was_live=False)
+            except (ShelfError, ValueError) as error:
+                why = str(error)
+            found.append((newest, why or "another one was asked for"))
+        return found
+
     def waiting_for_people(self, playbook: Playbook) -> list[Standing]:
         """The newest artefact of each model that passed its gates and that nobody has decided on yet."""
         found = []
@@ -233,7 +248,8 @@ class Registry:
         """The hashes of the artefacts in every release that was live."""
         for hash_ in {one[1] for one in self._records.live_history()} - self._carried.keys():
             stored = self._records.release(hash_)
-            cards = () if stored is None else decode_manifest(stored.manifest).cards
+            whole = stored is not None and release_hash(stored.manifest) == hash_
+            cards = decode_manifest(stored.manifest).cards if stored is not None and whole else ()
             self._carried[hash_] = tuple(card_hash(card) for card in cards)
         return self._carried
 

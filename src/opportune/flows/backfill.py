@@ -84,18 +84,18 @@ def backfill(
 
 def prepare(region: Region, hash_: str) -> None:
     """Steps 1 and 2: from now on live signals go into the cells of this release too. Call it with the lock held."""
-    records, get = region.records, region.releases.get
+    records = region.records
     live = records.live()
     wanted = [one for one in (live, hash_) if one is not None]
     before = current(region)
-    missing = {key for one in wanted for key in before.missing(get(one).views.keys)}
+    missing = {key for one in wanted for key in before.missing(_keys(region, one))}
     if not missing and records.position(POSITION) is not None:
         return
     # 1. prune
     if left := missing.intersection(before.dropped):
         records.run(lambda tx: keep_coverage(tx, coverage_in(tx) or before))
         prune(region, left)
-    keys_of = {one: get(one).views.keys for one in (*wanted, *before.kept)}
+    keys_of = {one: _keys(region, one) for one in (*wanted, *before.kept)}
 
     # 2. begin
     def work(tx: Transaction) -> None:
@@ -111,7 +111,7 @@ def prepare(region: Region, hash_: str) -> None:
 def finish(region: Region, hash_: str, tell: Tell, rest: Callable[[], None]) -> Backfilled:
     """Steps 3 and 4 for whatever is owed to a release and to the live one. Call it with the lock held."""
     get, live = region.releases.get, region.records.live()
-    keys = get(hash_).views.keys.union(() if live is None else get(live).views.keys)
+    keys = get(hash_).views.keys.union(() if live is None else _keys(region, live))
     owed = current(region).owed_of(keys)
     end = sum(one.end - one.done for one in owed)
     done = 0
@@ -138,12 +138,21 @@ def share_from_now(region: Region, live: str) -> Callable[[Transaction], None]:
     before = region.records.live()
     known = current(region)
     kept = [one for one in (before, *known.kept) if one is not None and one != live]
-    keys_of = {one: region.releases.get(one).views.keys for one in (live, *kept)}
+    keys_of = {one: _keys(region, one) for one in (live, *kept)}
 
     def work(tx: Transaction) -> None:
         keep_coverage(tx, sharing(coverage_in(tx) or known, live, kept, keys_of))
 
     return work
+
+
+def _keys(region: Region, hash_: str) -> frozenset[str]:
+    """The cells of a release. One that cannot be used any more (altered, or gone) has none: what takes its place must
+    not be held up by it."""
+    try:
+        return region.releases.get(hash_).views.keys
+    except (LookupError, ValueError):
+        return frozenset()
 
 
 def prune(region: Region, keys: Collection[str] | None = None) -> int:
@@ -189,12 +198,7 @@ def current(region: Region) -> Coverage:
     text = region.records.position(POSITION)
     if text is not None:
         return msgspec.json.decode(text, type=Coverage)
-    ever: list[frozenset[str]] = []
-    for hash_ in {hash_ for _, hash_, _, _ in region.records.live_history()}:
-        try:
-            ever.append(region.releases.get(hash_).views.keys)
-        except (LookupError, ValueError):
-            ever.append(frozenset())
+    ever = [_keys(region, hash_) for hash_ in {hash_ for _, hash_, _, _ in region.records.live_history()}]
     if not ever:
         return Coverage()
     whole, known = frozenset.intersection(*ever), frozenset[str]().union(*ever)

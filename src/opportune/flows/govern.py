@@ -54,7 +54,7 @@ def _keep_versions(records: Records, playbook: Playbook) -> None:
     """Refuses a schema that was changed under the number it was released with: the log holds data of the old one."""
     live = records.live()
     stored = None if live is None else records.release(live)
-    if stored is None:
+    if stored is None or release_hash(stored.manifest) != stored.hash:
         return
     released = {
         (one.signal, one.version): one.schema for one in decode_manifest(stored.manifest).playbook.contracts

@@ -21,10 +21,11 @@ class FileShelf(Shelf):
         self._folder = folder
 
     def put(self, kind: str, content: bytes) -> str:
-        """Stores an artefact once; returns its name, 32 hexadecimal digits of BLAKE2b over its bytes."""
+        """Stores an artefact once; returns its name, 32 hexadecimal digits of BLAKE2b over its bytes. A file of that name
+        with other content is replaced."""
         name = _hash(content)
         path = self._path(kind, name)
-        if path.exists():
+        if path.is_file() and _hash(path.read_bytes()) == name:
             return name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, content)

@@ -15,7 +15,7 @@ class MemoryShelf(Shelf):
 
     def put(self, kind: str, content: bytes) -> str:
         name = hashlib.blake2b(content, digest_size=16).hexdigest()
-        self.kept.setdefault((kind, name), content)
+        self.kept[kind, name] = content
         return name
 
     def get(self, kind: str, name: str) -> bytes:

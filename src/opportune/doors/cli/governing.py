@@ -31,19 +31,18 @@ def release(
     with workbench.writing(place) as region:
         known = {one.hash for one in region.records.releases()}
         made, cards = release_of(region, loaded, note, model or ())
-        waiting = region.registry.waiting_for_people(loaded)
+        left_out = region.registry.left_out(loaded, cards)
         live = region.records.live()
         lacking = needed(region, made)
     names = [card.model for card in cards]
     data = {
         "release": made, "new": made not in known, "live": made == live, "models": names, "note": note,
-        "waiting": [one.card for one in waiting],
+        "left_out": {one.card: why for one, why in left_out},
     }  # fmt: skip
     text = f"{'made' if made not in known else 'already there:'} release {made}"
     text += f" with model {', '.join(names)}" if names else " without a model"
-    for one in waiting:
-        text += f"\n{one.model} {one.card[:12]} is not in it, it waits for people: "
-        text += f"opportune approve {one.card[:12]} --by PERSON --reason TEXT"
+    for _, why in left_out:
+        text += f"\nnot in it: {why}"
     if lacking.features:
         text += f"\n{plural(len(lacking.features), 'feature')} will be backfilled when it is promoted, or before: "
         text += f"opportune features backfill --release {made}"

@@ -34,7 +34,11 @@ def release_of(
     """A release of the playbook with the newest approved card of each of its models, or with those that are `pinned`,
     by hash; it is not live yet."""
     registry = region.registry
-    registry.take_in()
+    try:
+        registry.releasable(playbook)
+    finally:
+        # Also when one was altered: that is put on record, and the release is not made.
+        registry.take_in()
     wanted = {card.model: card for card in (registry.card(registry.named(one)) for one in pinned)}
     for card in registry.releasable(playbook, tuple(wanted)):
         wanted.setdefault(card.model, card)

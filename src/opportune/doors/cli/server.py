@@ -36,6 +36,7 @@ class Server:
         deps = ConsoleDeps(
             records=region.records, ledger=region.ledger, pulse=region.pulse, clock=region.clock,
             brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions, region=region,
+            keyring=keyring,
             degraded=lambda: [*_failing(region), *(one for chore in self._chores for one in chore.degraded())],
             stopping=lambda: self._server.should_exit,
         )  # fmt: skip

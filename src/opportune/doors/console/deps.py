@@ -8,6 +8,7 @@ import msgspec
 
 from opportune.core.decisions.brain import Brain
 from opportune.doors.console.sessions import Sessions
+from opportune.doors.http.keys import Keyring
 from opportune.flows.region import Region
 from opportune.ports import Clock, Ledger, Pulse, Records
 
@@ -24,7 +25,8 @@ class ConsoleDeps(msgspec.Struct, frozen=True):
     """Ports and settings. `brain` gives the live release's brain and `brain_of` that of a release by its hash;
     both raise LookupError when there is none. `degraded` lists (component, what is wrong) of the process.
     `region` is what customers and quarantine are read from and written to; without it the console shows decisions
-    only. `stopping` ends open streams within one beat, so that a server can shut down."""
+    only. `stopping` ends open streams within one beat, so that a server can shut down. `keyring` says whose an
+    API key is, for what only a person may decide."""
 
     records: Records
     ledger: Ledger
@@ -38,3 +40,4 @@ class ConsoleDeps(msgspec.Struct, frozen=True):
     stream_every_ms: int = 1_000
     streams_max: int = 32
     region: Region | None = None
+    keyring: Keyring | None = None

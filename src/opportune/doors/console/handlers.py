@@ -14,6 +14,7 @@ from opportune.doors.console.customers import CustomerRoom, customer_routes
 from opportune.doors.console.deps import ConsoleDeps
 from opportune.doors.console.desk import Desk
 from opportune.doors.console.lineage import LineageRoom, lineage_routes
+from opportune.doors.console.models import ModelsRoom, models_routes
 from opportune.doors.console.quarantine import QuarantineRoom, quarantine_routes
 from opportune.doors.console.room import Room
 from opportune.doors.console.security import HEADERS, AnyRequest, entered, own_post
@@ -62,6 +63,7 @@ def _of_region(desk: Desk) -> list[Any]:
         *customer_routes(CustomerRoom(desk, region)),
         *quarantine_routes(QuarantineRoom(desk, region)),
         *lineage_routes(LineageRoom(desk, region)),
+        *models_routes(ModelsRoom(desk, region)),
     ]
 
 

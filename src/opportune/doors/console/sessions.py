@@ -26,6 +26,7 @@ class Sessions:
         self._session_ms = session_ms
         self._invitations: dict[bytes, int] = {}
         self._sessions: dict[bytes, int] = {}
+        self._people: dict[bytes, str] = {}
         self._lock = Lock()
 
     def invite(self) -> str:
@@ -45,11 +46,26 @@ class Sessions:
         with self._lock:
             return self._find(self._sessions, session) is not None
 
+    def name(self, session: str, person: str) -> None:
+        """From now on it is known who works in this session."""
+        with self._lock:
+            found = self._find(self._sessions, session)
+            self._people = {one: who for one, who in self._people.items() if one in self._sessions}
+            if found is not None:
+                self._people[found] = person
+
+    def person(self, session: str) -> str | None:
+        """Who works in this session, when they have said so with a key of their own."""
+        with self._lock:
+            found = self._find(self._sessions, session)
+            return None if found is None else self._people.get(found)
+
     def leave(self, session: str) -> None:
         with self._lock:
             found = self._find(self._sessions, session)
             if found is not None:
                 del self._sessions[found]
+                self._people.pop(found, None)
 
     def _issue(self, shelf: dict[bytes, int], keep_ms: int) -> str:
         token = secrets.token_urlsafe(32)

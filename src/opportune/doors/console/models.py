@@ -1,0 +1,132 @@
+"""The console's pages on models: the list, one of them whole, and the forms by which people decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio.to_thread import run_sync
+from litestar import Request, Response, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from opportune.core.registry import RegistryError
+from opportune.doors.console import model_figures
+from opportune.doors.console.desk import AnyPage, Desk, as_json, redirect
+from opportune.doors.console.security import AnyRequest
+from opportune.doors.console.sessions import COOKIE
+from opportune.flows.region import NotReady, Region
+from opportune.ports import ShelfError
+from opportune.views.models import ModelView, by_hash, model_view, models_view
+
+STAGE_TITLES = {
+    "unknown": "not proposed", "proposed": "proposed", "validated": "waits for people", "approved": "approved",
+    "live": "live", "retired": "retired", "refused": "refused", "voided": "voided: its bytes were changed",
+}  # fmt: skip
+STAGE_ICONS = {"live": "check", "approved": "check", "refused": "warn", "voided": "warn"}
+EVENT_WORDS = {
+    "proposed": "proposed", "validated": "passed its gates", "approved": "approved", "refused": "refused",
+    "retired": "retired", "voided": "found altered: approvals are void",
+}  # fmt: skip
+
+
+class ModelsRoom:
+    """The registry of one region. Who decides is whoever's key was given in this session."""
+
+    def __init__(self, desk: Desk, region: Region) -> None:
+        self._desk = desk
+        self._region = region
+
+    def listed(self, request: AnyRequest) -> AnyPage:
+        return self._desk.page(
+            request, "models.html", lines=models_view(self._region.registry), titles=STAGE_TITLES, icons=STAGE_ICONS
+        )
+
+    def listed_json(self) -> Response[bytes]:
+        return as_json(models_view(self._region.registry))
+
+    def shown(self, request: AnyRequest, name: str) -> AnyPage:
+        return self._page(request, self._view(name))
+
+    def shown_json(self, name: str) -> Response[bytes]:
+        return as_json(self._view(name))
+
+    def decide(self, request: AnyRequest, name: str, what: str, form: dict[str, str]) -> AnyPage:
+        """Approve, refuse or retire, as the person whose key this session knows, or whose key comes with the form."""
+        view = self._view(name)
+        registry = self._region.registry
+        step = {"approve": registry.approve, "refuse": registry.refuse, "retire": registry.retire}.get(what)
+        if step is None:
+            raise NotFoundException(f"there is no page `/console/models/{name}/{what}`")
+        reason = form.get("reason", "")
+        by, trouble = self._person(request, form.get("key", ""))
+        if by is None:
+            return self._page(request, view, trouble=trouble, typed=reason, status=403)
+        try:
+            people = self._region.releases.live().playbook.app.people
+            step(view.line.card, by, people, reason)
+        except (RegistryError, ShelfError, NotReady) as error:
+            said = str(error)
+            return self._page(request, self._view(name), f"{said[:1].upper()}{said[1:]}.", reason, 422)
+        return redirect(f"/console/models/{view.line.card}")
+
+    def _person(self, request: AnyRequest, key: str) -> tuple[str | None, str]:
+        """The person of this session, or of a key, who is remembered; None and why, where there is none."""
+        sessions, session = self._desk.deps.sessions, request.cookies.get(COOKIE, "")
+        known = sessions.person(session)
+        if not key.strip() and known is not None:
+            return known, ""
+        ring = self._desk.deps.keyring
+        caller = None if ring is None else ring.caller(key.strip())
+        if caller is None or "approve" not in caller.scopes:
+            return None, (
+                "That is no key that may approve. Make one for a person with `opportune keys add NAME --scopes "
+                "approve,read`, where NAME stands under `people` of opportune.yaml."
+            )
+        sessions.name(session, caller.name)
+        return caller.name, ""
+
+    def _page(
+        self, request: AnyRequest, view: ModelView, trouble: str = "", typed: str = "", status: int = 200
+    ) -> AnyPage:
+        training = None if view.card is None else view.card.training
+        return self._desk.page(
+            request, "model.html", status, view=view, line=view.line, training=training,
+            report=None if training is None else training.report, person=self._person_shown(request),
+            trouble=trouble, typed=typed, titles=STAGE_TITLES, icons=STAGE_ICONS, event_words=EVENT_WORDS,
+            plots=model_figures, path=f"/console/models/{view.line.card}",
+        )  # fmt: skip
+
+    def _person_shown(self, request: AnyRequest) -> str | None:
+        return self._desk.deps.sessions.person(request.cookies.get(COOKIE, ""))
+
+    def _view(self, name: str) -> ModelView:
+        try:
+            return model_view(self._region.registry, by_hash(self._region.registry, name))
+        except RegistryError:
+            raise NotFoundException(f"there is no model `{name[:64]}`") from None
+
+
+def models_routes(room: ModelsRoom) -> list[Any]:
+    """The list, one model, their twins, and a post for each decision."""
+
+    @get("/models", sync_to_thread=True)
+    def listed(request: Request[Any, Any, Any]) -> Response[str]:
+        return room.listed(request)
+
+    @get("/models.json", sync_to_thread=True)
+    def listed_json() -> Response[bytes]:
+        return room.listed_json()
+
+    @get("/models/{name:str}", sync_to_thread=True)
+    def shown(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[Any]:
+        if name.endswith(".json"):
+            return room.shown_json(name.removesuffix(".json"))
+        return room.shown(request, name)
+
+    @post("/models/{name:str}/{what:str}", status_code=200)
+    async def decided(request: Request[Any, Any, Any], name: FromPath[str], what: FromPath[str]) -> Response[str]:
+        form = await request.form()
+        given = {key: str(value) for key, value in form.items()}
+        return await run_sync(room.decide, request, name, what, given)
+
+    return [listed, listed_json, shown, decided]
