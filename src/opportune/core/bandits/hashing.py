@@ -79,7 +79,7 @@ def _walk(name: str, value: Any, field: str, depth: int) -> Iterator[tuple[str, 
             raise FeatureError(field, f"features are nested at most {DEPTH_MAX} deep")
         for key, inside in value.items():
             yield from _walk(f"{name}.{key}", inside, f"{field}.{key}", depth + 1)
-    elif isinstance(value, Sequence):
+    elif isinstance(value, list | tuple):
         if depth >= DEPTH_MAX:
             raise FeatureError(field, f"features are nested at most {DEPTH_MAX} deep")
         for place, inside in enumerate(value):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.exceptions import HTTPException
-from litestar.params import PathParameter
+from litestar.params import PathParameter, RawBody
 
 from opportune.core.bandits.ranking import Ranked, RankError, parse_rank
 from opportune.doors.http.api import Here
@@ -131,7 +131,7 @@ class PersonalizerDoor(Controller):
     }
 
     @post("/rank", sync_to_thread=True, status_code=201, summary="Which of these actions to show, recorded first")
-    def rank(self, region: Here, version: Version, body: bytes) -> RankAnswer:
+    def rank(self, region: Here, version: Version, body: RawBody) -> RankAnswer:
         """Which of these actions to show, with every action's chance; recorded before the answer."""
         _known(version)
         return answered(region.personalize.rank(parse_rank(body)))
@@ -140,7 +140,7 @@ class PersonalizerDoor(Controller):
         "/events/{event:str}/reward", sync_to_thread=True, status_code=204,
         summary="How good what was shown turned out to be",
     )
-    def reward(self, region: Here, version: Version, event: Event, body: bytes) -> None:
+    def reward(self, region: Here, version: Version, event: Event, body: RawBody) -> None:
         """How good what was shown turned out to be."""
         _known(version)
         try:

@@ -1,0 +1,112 @@
+"""Arms: the estimates are those of a ridge regression, also through forgetting, batches and many updates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opportune.core.bandits import Arms, ArmSettings, Belief, drawn
+
+
+def settings(**changed: object) -> ArmSettings:
+    said: dict[str, object] = {"actions": 2, "features": 5, "beliefs": (Belief(1.0, float("inf")),), **changed}
+    return ArmSettings(**said)  # type: ignore[arg-type]  # what a test changes is of the right type
+
+
+def events(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    chance = np.random.default_rng(seed)
+    x = chance.normal(size=(count, 5))
+    return x, chance.integers(0, 2, count), x @ chance.normal(size=5) + chance.normal(size=count)
+
+
+def ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: float) -> np.ndarray:
+    return np.asarray(np.linalg.solve((x * w[:, None]).T @ x + penalty * np.eye(x.shape[1]), (x * w[:, None]).T @ y))
+
+
+@pytest.mark.parametrize("count", [3, 63, 64, 65, 500])
+def test_values_are_those_of_a_ridge_regression(count: int) -> None:
+    x, tried, paid = events(count)
+    learner = Arms(settings())
+    for place in range(count):
+        learner.learn(x[place], int(tried[place]), float(paid[place]))
+    asked = np.ones(5)
+
+    for action in (0, 1):
+        mine = tried == action
+        theta = ridge(x[mine], paid[mine], np.ones(int(mine.sum())), 5.0)
+        assert learner.values(asked)[0][action] == pytest.approx(float(asked @ theta), abs=1e-9)
+
+
+def test_forgetting_weighs_old_events_down_and_goes_back_to_the_prior() -> None:
+    x, _, paid = events(640)
+    learner = Arms(settings(beliefs=(Belief(1.0, 100.0),)))
+    for place in range(640):
+        learner.learn(x[place], 0, float(paid[place]))
+    weights = 0.99 ** np.arange(639, -1, -1)
+    penalty = 5.0  # what is forgotten of the data, the prior gets back: it stays as strong as it was
+    theta = ridge(x, paid, weights, penalty)
+
+    assert learner.values(np.ones(5))[0][0] == pytest.approx(float(theta.sum()), abs=1e-9)
+
+
+def test_batches_end_in_the_same_place_as_single_events() -> None:
+    x, tried, paid = events(256)
+    single, batches = Arms(settings()), Arms(settings())
+    for place in range(256):
+        single.learn(x[place], int(tried[place]), float(paid[place]))
+    for start in range(0, 256, 50):
+        some = slice(start, start + 50)
+        batches.learn_all(x[some], tried[some].tolist(), paid[some].tolist())
+
+    assert batches.values(np.ones(5))[0] == pytest.approx(single.values(np.ones(5))[0], abs=1e-9)
+
+
+def test_chances_of_many_rows_are_those_of_each() -> None:
+    x, tried, paid = events(100)
+    learner = Arms(settings(actions=3, floor=0.1))
+    for place in range(100):
+        learner.learn(x[place], int(tried[place]), float(paid[place]))
+
+    assert learner.chances_of(x[:7]) == [pytest.approx(learner.chances(row)) for row in x[:7]]
+    assert all(min(each) >= 0.1 / 3 for each in learner.chances_of(x[:7]))
+
+
+def test_the_same_events_give_the_same_chances_to_the_bit() -> None:
+    x, tried, paid = events(300)
+    found = []
+    for _ in range(2):
+        learner = Arms(ArmSettings(actions=2, features=5))
+        for place in range(300):
+            learner.chances(x[place])
+            learner.learn(x[place], int(tried[place]), float(paid[place]))
+        found.append(learner.chances(np.ones(5)))
+
+    assert found[0] == found[1]
+
+
+def test_it_finds_the_better_arm_of_each_context_and_follows_when_they_change_places() -> None:
+    chance = np.random.default_rng(4)
+    learner = Arms(ArmSettings(actions=2, features=2, beliefs=(Belief(0.05, 300.0),), floor=0.05))
+    right = []
+    for place in range(4000):
+        x = np.array([1.0, 1.0 if chance.random() < 0.5 else -1.0])
+        best = int(x[1] > 0) if place < 2000 else int(x[1] < 0)
+        action = drawn(learner.chances(x), float(chance.random()))
+        learner.learn(x, action, float(chance.random() < (0.8 if action == best else 0.2)))
+        right.append(action == best)
+
+    assert np.mean(right[1000:2000]) > 0.9
+    assert np.mean(right[3000:]) > 0.9
+
+
+def test_a_prior_that_predicts_better_is_trusted() -> None:
+    chance = np.random.default_rng(2)
+    weak, strong = Belief(0.001, float("inf")), Belief(1000.0, float("inf"))
+    mixed, alone = Arms(settings(beliefs=(weak, strong))), Arms(settings(beliefs=(weak,)))
+    for _ in range(400):
+        x = chance.normal(size=5)
+        for learner in (mixed, alone):
+            learner.learn(x, 0, float(x.sum()))
+
+    # The strong prior still says some 1/13 of the truth: nobody may listen to it.
+    assert mixed.values(np.ones(5))[0][0] == pytest.approx(alone.values(np.ones(5))[0][0], rel=1e-3)
