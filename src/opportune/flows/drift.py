@@ -209,12 +209,14 @@ class Drift:
         """An alarm in the ledger: which model, which window, how much was found; the words are committed to."""
         words = "\n".join(one.words for one in report.found).encode()
         salt = self._vault.commit_salt(f"drift/{report.id}", REGION_SUBJECT)
-        kinds = ",".join(sorted({one.kind for one in report.found}))
         tx.append_leaf(
             entry(
                 entry_id=f"drift-{report.id.replace('/', '-')}", ts_ms=report.at_ms, kind="drift",
                 region=self._region, actor="drift", commit=commitment(salt, words),
-                codes={"model": report.model, "card": report.card, "kinds": kinds},
+                codes={
+                    "model": report.model, "card": report.card, "first": report.found[0].kind,
+                    "found": len(report.found),
+                },
             )
         )
 

@@ -48,6 +48,8 @@ class Life:
         self.post = Post(f"world-{seed}")
         self.start_ms, self.end_ms = start_ms, end_ms
         self.now_ms = 0
+        self.campaign = True
+        """Whether offers are assigned by chance, as in the past; the company may leave it to decisions."""
         self.accounts = [
             states.new_account(self.rng, number, start_ms, end_ms) for number in range(1, accounts + 1)
         ]
@@ -208,7 +210,7 @@ class Life:
             if rng.random() < 0.0006 and any(person.consents.values()):
                 channels = ["email"] if rng.random() < 0.6 else list(states.CHANNELS)
                 self._later(day_ms, partial(self.withdraw, account, person, channels))
-        if day_ms >= self.start_ms + WARM_UP_MS and rng.random() < 0.55:
+        if day_ms >= self.start_ms + WARM_UP_MS and rng.random() < 0.55 and self.campaign:
             self._later(day_ms, lambda at_ms: self._assign(account, at_ms))
         self._later(day_ms, lambda at_ms: self._organic(account, at_ms))
 

@@ -56,6 +56,14 @@ class World:
         self._begin()
         return self._life.until(self.end_ms)
 
+    def until(self, at_ms: int) -> Iterator[Event]:
+        """Every signal from where the world is to `at_ms`, as life goes on; days are lived up to `end_ms`."""
+        return self._life.until(at_ms)
+
+    def leave_to_decisions(self) -> None:
+        """From now on no offer is assigned by chance: `respond` alone says what offers do."""
+        self._life.campaign = False
+
     def live(self, start_ms: int, rate: float) -> Iterator[dict[str, Any]]:
         """Endless steps from `start_ms` on, `rate` a second: {kind: signal, at_ms, event} or {kind: moment, at_ms,
         customer, moment, channels, context}. Goes on from the end of the history."""
