@@ -4,7 +4,7 @@
 2. the same outcome twice is one outcome
 3. move the contact the decision reserved: delivered, seen, or released
 4. fold it as a signal `offer.<kind>`, so that features and models learn from it
-5. write outcome, states and ledger entry in one transaction
+5. write outcome, states and ledger entry in one transaction; what is believed of the offer follows in the same
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from opportune.core.ledger import commitment, entry
 from opportune.core.outcomes import CONTACT_STATE, OutcomeError, OutcomePost
 from opportune.core.releases import Release
 from opportune.core.signals import Signal, content_hash, parse_time_ms
+from opportune.flows.adapt import Beliefs
 from opportune.flows.identify import customer_named, lives_on, same_customer
 from opportune.flows.ingest import write_signal
 from opportune.flows.reserve import move_contact
@@ -47,6 +48,7 @@ class Act(msgspec.Struct, frozen=True):
     vault: Vault
     clock: Clock
     release: Callable[[], Release]
+    beliefs: Beliefs | None = None
 
     def submit(self, posts: Sequence[OutcomePost], done: Done) -> None:
         """Takes outcomes as one unit: all or none; `done` gets receipts in order, or OutcomeError."""
@@ -90,7 +92,10 @@ class Act(msgspec.Struct, frozen=True):
                 move_contact(tx, decision, state, now_ms, offer, at_ms)
         # 4. fold and 5. write
         self._fold(tx, release, outcome, decision, now_ms)
-        tx.put_outcome(msgspec.structs.replace(outcome, leaf=self._leaf(tx, release, outcome)))
+        outcome = msgspec.structs.replace(outcome, leaf=self._leaf(tx, release, outcome))
+        tx.put_outcome(outcome)
+        if self.beliefs is not None:
+            self.beliefs.became(tx, outcome)
         return OutcomeReceipt(id_, post.kind, "accepted", post.decision)
 
     def _fold(

@@ -24,7 +24,7 @@ from opportune.core.catalog import Moment
 from opportune.core.customers import Account, Person
 from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.arbitration import scored_rows
-from opportune.core.decisions.batch import DISPOSITIONS, REASONS, Answers, RowBrain
+from opportune.core.decisions.batch import DISPOSITIONS, REASONS, Answers, RowBrain, Rows, plain_values
 from opportune.core.decisions.batch_rows import rows_of_seen
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.questions import Question, QuestionError, Who, check_question
@@ -101,8 +101,24 @@ def run(
             batch.brain, batch.layout, batch.moment.moment, batch.channels, batch.context, columns, customers, ids,
             now_ms, first,
         )  # fmt: skip
+        rows = _believing(decide, batch, rows)
         # 4. decide, 5. tell
         yield Told(_columns(batch.brain, customers, compiled.decide(rows)))
+
+
+def _believing(decide: Decide, batch: Batch, rows: Rows) -> Rows:
+    """With what is believed in each row's segment."""
+    table = None if decide.beliefs is None else decide.beliefs.table(batch.brain)
+    if table is None or not table.rows:
+        return rows
+    told = {name: plain_values(rows.features[name]) for name in table.adaptive.segments if name in rows.features}
+    return msgspec.structs.replace(
+        rows,
+        beliefs=[
+            table.seen({name: values[row] for name, values in told.items()}, batch.channels)
+            for row in range(len(rows.ids))
+        ],
+    )
 
 
 def record(decide: Decide, files: ColumnFiles, batch: Batch) -> Iterator[Told]:
@@ -145,6 +161,7 @@ def _stored(
 ) -> Told:  # fmt: skip
     brain, contexts = batch.brain, contexts_of(batch.layout, batch.context, columns, len(customers), first)
     room = room_now(brain, decide.records.tally, now_ms)
+    believed = None if decide.beliefs is None else decide.beliefs.table(brain)
     seen: list[Seen] = []
     known: list[int] = []
     for row, customer in enumerate(customers):
@@ -155,7 +172,7 @@ def _stored(
                 raise
             continue
         outside = _outside(decide, brain, person, account, now_ms)
-        seen.append(see(brain, person, account, batch.channels, now_ms, outside=outside, room=room))
+        seen.append(see(brain, person, account, batch.channels, now_ms, outside=outside, room=room, believed=believed))
         known.append(row)
     rows = rows_of_seen(
         brain, batch.moment.moment, batch.channels, [ids[row] for row in known], seen, [contexts[row] for row in known]

@@ -37,6 +37,7 @@ from opportune.core.decisions.records import (
 from opportune.core.decisions.snapshot import NOTHING_READ, see
 from opportune.core.features import Outside
 from opportune.core.ledger import commitment, entry
+from opportune.flows.adapt import Beliefs
 from opportune.flows.admission import RANKS, Gate, lowered
 from opportune.flows.asking import Asking as Asking
 from opportune.flows.asking import Made as Made
@@ -81,6 +82,7 @@ class Decide(msgspec.Struct, frozen=True):
     breakers: Breakers
     same: SameKeys
     store: Breaker
+    beliefs: Beliefs | None = None
 
     def check(self, question: Question, start_us: int | None = None) -> Asking:
         """The question against the live release; QuestionError for what cannot be asked. Nothing is looked up."""
@@ -299,7 +301,8 @@ class Decide(msgspec.Struct, frozen=True):
         now_ms = self.clock.now_ms()
         try:
             room = room_now(brain, tally_of or self.records.tally, now_ms)
-            seen = see(brain, person, account, asked.channels, now_ms, asked.refused, outside, room)
+            believed = None if self.beliefs is None else self.beliefs.table(brain)
+            seen = see(brain, person, account, asked.channels, now_ms, asked.refused, outside, room, believed)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with what is kept, it is answered and recorded
             _log.error("decision %s: the snapshot failed with %s", id_, type(error).__name__)
             probe.faults.append("shortlist:failed")
@@ -371,6 +374,8 @@ class Decide(msgspec.Struct, frozen=True):
             answer = answer_of(brain, made.record, self.vault.sign)
         self._reserve(tx, brain, made.record, person, account)
         self._write(tx, made)
+        if self.beliefs is not None:
+            self.beliefs.decided(tx, made.record)
         return answer
 
     def _record_shed(self, tx: Transaction, brain: Brain, named: str, made: Made, answer: Answer) -> Answer:

@@ -234,6 +234,8 @@ def _removed(region: Region, begun: Begun, about: _About) -> tuple[dict[str, int
     wanted = frozenset((*begun.ids, *(one.value for one in about.identifiers)))
     _refile(records, begun.ids[0], wanted)
     # 5. remove
+    if (live := records.live()) is not None:
+        region.beliefs.forget(live, begun.ids, begun.id)
     removed = dict(records.erase(begun.ids))
     # 6. destroy
     destroyed = region.vault.destroy([person_subject(one) for one in begun.ids])

@@ -20,6 +20,7 @@ from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
 from opportune.core.releases import Release
 from opportune.flows.act import Act
+from opportune.flows.adapt import Beliefs
 from opportune.flows.admission import Gate
 from opportune.flows.approve import Registry
 from opportune.flows.backfill import Tell, finish, prepare, share_from_now
@@ -158,7 +159,8 @@ class Region:
         self.refusals = Refusals(name, records, clock, self.regions)
         self.outgoing = Outgoing()
         self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)
-        self.act = Act(records, vault, clock, self.releases.live)
+        self.beliefs = Beliefs(records, clock, self.releases.live, self.releases.get)
+        self.act = Act(records, vault, clock, self.releases.live, self.beliefs)
         self.merging = Merging(records, vault, clock, self.releases.live)
         self.personalize = Personalize(records, vault, clock, self.releases.live)
         self.breakers = Breakers(clock.tick_us)
@@ -166,7 +168,7 @@ class Region:
         self.scoring = Scoring(self.breakers, clock.tick_us)
         self.decide = Decide(
             records, vault, clock, self.gate, pulse, self.releases.brain, self.releases.brain_of, self.outside,
-            self.scoring, self.breakers, SameKeys(), self.breakers.of_the_store(),
+            self.scoring, self.breakers, SameKeys(), self.breakers.of_the_store(), self.beliefs,
         )  # fmt: skip
         self.send = Send(
             records, vault, clock, self.releases.live, self.releases.brain_of, self.act, self.outgoing, couriers or {}
@@ -175,6 +177,7 @@ class Region:
     def start(self) -> None:
         """Makes everything a decision needs ready, so that the first question is as fast as the rest."""
         brain = self.releases.live().brain
+        self.beliefs.prepare()
         asked = Asked("warm-up", next(iter(brain.moments)), tuple(brain.channels))
         seen = see(brain, Person("warm-up"), None, asked.channels, self.clock.now_ms())
         shortlist(brain, asked, seen)

@@ -39,11 +39,13 @@ class Form(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, order=True):
-    """Something that became of a trial, by time."""
+    """Something that became of a trial, by time; `own` where it names the decision that the trial is of, and not only
+    the same customer and offer."""
 
     at_ms: int
     kind: str
     amount: float = 0.0
+    own: bool = True
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ def standing(form: Form, trial: Trial, events: Iterable[Event]) -> Trial | None:
     revoked = False
     for event in sorted(events):
         took = event.kind in form.success
-        reached = reached or took or event.kind in REACHED
+        reached = reached or (event.own and (took or event.kind in REACHED))
         if event.kind == "churned" or (event.kind == "converted" and event.amount < 0.0):
             revoked = revoked or delay is not None
             delay = None

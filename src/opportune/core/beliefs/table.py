@@ -34,9 +34,9 @@ _ANY: Final = "\x00"
 class Believed(msgspec.Struct, frozen=True, array_like=True):
     """What a decision believes of candidates that no model covers, or not alone; columns, by candidate.
 
-    candidates: as `offer@channel`, which every release understands. p_accept, uplift, uplift_se: as a model has them. shares: 1.0 where no model
-    covers the offer, falling to 0.0 as it learns from more rows. shown, bought: in this channel and segment so far;
-    alike_shown, alike_bought: of all offers of the kind.
+    candidates: as `offer@channel`, which every release understands. p_accept, uplift, uplift_se: as a model has them.
+    shares: 1.0 where no model covers the offer, falling to 0.0 as it learns from more rows. shown, bought: in this
+    channel and segment so far; alike_shown, alike_bought: of all offers of the kind.
     """
 
     candidates: tuple[str, ...]

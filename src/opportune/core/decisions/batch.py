@@ -17,7 +17,9 @@ from opportune.core.beliefs import Believed
 from opportune.core.contacts import SeenContact
 from opportune.core.decisions.batch_choose import Chosen, choose_rows
 from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
+from opportune.core.decisions.customer_scores import CUSTOMER_TARGETS, score_name
 from opportune.core.decisions.draws import in_holdout
+from opportune.core.decisions.further import tired
 from opportune.core.decisions.kernel import score
 from opportune.core.decisions.records import Disposition, Reason, Seen
 from opportune.core.decisions.shortlist import REASON_OF_STAGE, STAGE_OF_CLASS, limited
@@ -115,6 +117,9 @@ class RowBrain:
         self.count = len(brain.candidates)
         self.policies = RowPolicies(brain.policies.policies, brain.policies.variables, brain.policies.table)
         self.model = RowModel(brain.model, brain.views.names) if isinstance(brain.model, CompiledModel) else None
+        self.further = {
+            target: RowModel(one.model, brain.views.names) for target, one in brain.further.items()
+        }
         self._required = self._requirements()
         prior = score(brain, Seen(0, None, "", {}, {}, {}), usable=False)
         self._priors = tuple(np.array(part, np.float64) for part in (prior.p_accept, prior.uplift, prior.uplift_se))
@@ -194,6 +199,10 @@ class RowBrain:
         request["local_hour"] = Column("int", rows.minutes // 60)
         request["account_known"] = Column("bool", rows.accounts)
         request["now"] = repeated("timestamp", rows.at_ms, count)
+        for target in CUSTOMER_TARGETS:
+            if target in self.further and self.further[target].covered[0]:
+                chances = self.further[target].score(rows.features, count).p_accept[:, 0]
+                request[score_name(target)] = Column("double", chances)
         return Table(count, request, {"consent.status": rows.consents})
 
     def _requirements(self) -> tuple[tuple[Plan, Words], ...]:
@@ -248,25 +257,48 @@ class RowBrain:
     # --- 5. score ------------------------------------------------------------------------------------------------
 
     def score(self, rows: Rows) -> RowScores:
-        """The model's numbers for every offer; the owner's priors where it has none."""
+        """The models' numbers for every offer; the owner's priors where they have none."""
+        found = self._effects(rows)
+        return self._with_further(rows, found) if self.further else found
+
+    def _with_further(self, rows: Rows, found: RowScores) -> RowScores:
+        """`further.with_further` of every row; where the first model failed, nobody else is asked."""
+        count = len(rows.ids)
+        lost = (np.zeros(count, np.bool_) if found.failed is None else found.failed)[:, None]
+        changed: dict[str, Floats] = {}
+        for target, model in self.further.items():
+            if target in CUSTOMER_TARGETS:
+                continue
+            numbers = model.score(rows.features, count).p_accept
+            here = model.covered & ~lost
+            if target == "acceptance":
+                changed["p_accept"] = np.where(here, numbers, found.p_accept)
+            elif target == "value":
+                changed["money"] = np.where(here, numbers, np.nan)
+            else:
+                usual = np.array(self.brain.further[target].usual)
+                changed["tiring"] = np.where(here, tired(numbers, usual), 1.0)
+        return msgspec.structs.replace(found, **changed)
+
+    def _effects(self, rows: Rows) -> RowScores:
         brain, count = self.brain, len(rows.ids)
         if brain.model is None:
-            return RowScores(*(np.broadcast_to(part, (count, len(part))) for part in self._priors))
+            one, two, three = (np.broadcast_to(part, (count, len(part))) for part in self._priors)
+            return RowScores(one, two, three)
         if self.model is None:
             return self._score_alone(rows)
         found = self.model.score(rows.features, count)
         if self.model.covered.all():
             return found
-        parts = (found.p_accept, found.uplift, found.uplift_se)
-        return RowScores(
-            *(np.where(self.model.covered, part, prior) for part, prior in zip(parts, self._priors, strict=True))
-        )
+        parts = zip((found.p_accept, found.uplift, found.uplift_se), self._priors, strict=True)
+        one, two, three = (np.where(self.model.covered, part, prior) for part, prior in parts)
+        return RowScores(one, two, three)
 
     def _score_alone(self, rows: Rows) -> RowScores:
         """A model of another make: asked customer by customer; where it fails, the owner's priors."""
         brain = self.brain
         names = [name for name in brain.views.names if name in rows.features]
-        columns = [_values(rows.features[name]) for name in names]
+        columns = [plain_values(rows.features[name]) for name in names]
         parts: list[list[Sequence[float]]] = [[], [], []]
         failed = np.zeros(len(rows.ids), np.bool_)
         for row in range(len(rows.ids)):
@@ -281,7 +313,8 @@ class RowBrain:
                 failed[row] = True
             for part, numbers in zip(parts, (one.p_accept, one.uplift, one.uplift_se), strict=True):
                 part.append(numbers)
-        return RowScores(*(np.array(part, np.float64) for part in parts), failed)
+        first, second, third = (np.array(part, np.float64) for part in parts)
+        return RowScores(first, second, third, failed)
 
     # --- 6. choose -----------------------------------------------------------------------------------------------
 
@@ -353,7 +386,8 @@ def _recent(rows: Rows) -> dict[str, Ints]:
     return found
 
 
-def _values(column: Column) -> list[Any]:
+def plain_values(column: Column) -> list[Any]:
+    """A column as values one by one, None where one is missing."""
     codes, table = coded(column)
     known = column.known()
     return [

@@ -24,8 +24,9 @@ class Weighed(msgspec.Struct, frozen=True):
 
 
 def weigh(
-    brain: Brain, believed: Believed, candidates: Ints, modelled: bool, p_accept: Floats, uplift: Floats, uplift_se: Floats
-) -> Weighed | None:
+    brain: Brain, believed: Believed, candidates: Ints, modelled: bool, p_accept: Floats, uplift: Floats,
+    uplift_se: Floats,
+) -> Weighed | None:  # fmt: skip
     """Puts what is believed into the columns of these candidates (places, ascending), in place; None for none of them.
 
     A belief of share 1 replaces the owner's prior. One of a smaller share is weighed with the model's number, each by
