@@ -136,7 +136,7 @@ def test_no_sequence_of_events_approves_without_the_people_it_takes(events: list
         return
     good = {
         one.actor for one in mine
-        if one.kind == "approved" and one.details["role"] in APPROVING and 0 < len(one.reason.strip())
+        if one.kind == "approved" and one.details["role"] in APPROVING and one.reason.strip()
     }  # fmt: skip
     authors = {mine[0].actor} if mine[0].kind == "proposed" else set()
     proposals = [one for one in mine if one.kind == "proposed"]
