@@ -158,6 +158,7 @@ def test_what_a_feature_was_is_what_was_seen_also_beside_the_model(region: Regio
     }
 
 
+@pytest.mark.slow
 def test_a_policy_that_follows_a_feature_gives_the_true_effect_by_its_chances_where_a_comparison_does_not(
     tmp_path: Path,
 ) -> None:
