@@ -31,6 +31,7 @@ from opportune.core.drift import (
     watched,
 )
 from opportune.core.drift.cases import CaseKind, DriftCase, decode_case, encode_case, news, opened
+from opportune.core.drift.watch import SCALES
 from opportune.core.ledger import commitment, entry
 from opportune.core.models import Scorecard, card_hash
 from opportune.core.playbook import ModelSpec
@@ -165,9 +166,16 @@ class Drift:
         if not full and not (early and count >= watch.policy.look_early):
             return None, 0
         at_ms = self._clock.now_ms()
-        report = look_at_answers(self._referred(watch, "answers"), found.rows, look, at_ms, early=not full)
+        past = self._past(watch.name, look)
+        report = look_at_answers(self._referred(watch, "answers"), found.rows, look, at_ms, past, early=not full)
         after = msgspec.structs.replace(place, answered=found.last, answers=look, signal=found.signal)
         return _Look(report, before, after), 0
+
+    def _past(self, name: str, look: int) -> list[Report]:
+        """The windows of answers before this look that it may go on from, the newest last."""
+        ids = [f"{name}/answers/{one:06d}" for one in range(max(1, look - max(SCALES)), look)]
+        found = self._records.run(lambda tx: [tx.drift(id_) for id_ in ids])
+        return [decode_report(one.body) for one in found if one is not None]
 
     def _referred(self, watch: Watched, series: Series) -> Watched:
         """Held against the first window, where the policy says so and there is one."""

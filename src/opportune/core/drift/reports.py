@@ -54,11 +54,23 @@ class Measured(msgspec.Struct, frozen=True):
         }[self.kind]
 
 
+class Evidence(msgspec.Struct, frozen=True):
+    """What one window adds to the test of outcomes: how much was expected and how much happened, and the gains of its
+    bets, so that windows can be added up."""
+
+    what: str
+    segment: str
+    expected: float
+    happened: float
+    rows: int
+    gains: tuple[float, ...]
+
+
 class Report(msgspec.Struct, frozen=True):
     """One window of one card. `look` counts the windows of its series from 1; `alpha` is what it could spend.
 
     `population` and `answers` are counts: the first window's can be a reference, and the console draws them.
-    `early` says that it was closed on demand, before it was full.
+    `early` says that it was closed on demand, before it was full. `evidence` is what later windows go on from.
     """
 
     card: str
@@ -76,6 +88,7 @@ class Report(msgspec.Struct, frozen=True):
     population: Population | None = None
     answers: Answers | None = None
     early: bool = False
+    evidence: tuple[Evidence, ...] = ()
 
     @property
     def found(self) -> tuple[Measured, ...]:

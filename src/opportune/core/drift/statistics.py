@@ -104,25 +104,34 @@ def miscalibration(
     return sqrt(max(0.0, excess)), chi_squared_tail(statistic, len(gaps))
 
 
-def more_happened(predicted: Floats, happened: Floats, leeway: float) -> tuple[float, float]:
-    """(how much more or less happened, as part of what was predicted; p): a sequential test by betting.
+def bets(predicted: Floats, happened: Floats, leeway: float) -> Floats:
+    """(rows, bets): logarithms of what each bet against "as predicted, give or take `leeway`" gains with each row.
 
-    Likelihood ratios of "so many times more (less) than predicted" against "as predicted, give or take `leeway`",
-    averaged over RATIOS and both sides, multiply to a wealth whose expectation never grows while nothing changed; by
-    Ville's inequality its largest value w is reached with a chance of at most 1/w, however often one looks (Waudby-
-    Smith and Ramdas 2024; Shafer 2021). Rows in order of time.
+    A bet is the likelihood ratio of "so many times more (or less) than that", for RATIOS and both sides. While nothing
+    changed, none is expected to gain: products over any rows have an expectation of at most 1, and so have averages of
+    them (testing by betting: Shafer 2021; Waudby-Smith and Ramdas 2024).
     """
-    if not len(predicted) or not float(predicted.sum()):
-        return 0.0, 1.0
-    wealth = np.zeros(len(predicted))
+    gains = []
     for ratio in RATIOS:
         for side in (ratio, 1.0 / ratio):
             edge = 1.0 + leeway if ratio == side else 1.0 / (1.0 + leeway)
             null = np.clip(predicted * edge, 1e-6, CHANCE_MAX)
             other = np.clip(null * side, 1e-6, CHANCE_MAX + 0.01)
-            steps = np.where(happened > 0.0, np.log(other / null), np.log((1.0 - other) / (1.0 - null)))
-            wealth += np.exp(np.clip(np.cumsum(steps), -500.0, 500.0)) / (2.0 * len(RATIOS))
-    return float(happened.sum() / predicted.sum()) - 1.0, min(1.0, 1.0 / float(wealth.max()))
+            gains.append(np.where(happened > 0.0, np.log(other / null), np.log((1.0 - other) / (1.0 - null))))
+    return np.column_stack(gains)
+
+
+def least_chance(gains: Floats) -> float:
+    """p by Ville's inequality: the chance that the average of the bets ever becomes as large as it did, over rows in
+    order of time, while nothing changed. However often one looks."""
+    if not len(gains):
+        return 1.0
+    return min(1.0, 1.0 / float(np.exp(np.clip(np.cumsum(gains, 0), -500.0, 500.0)).mean(1).max()))
+
+
+def chance_of(total: Floats) -> float:
+    """p by Markov's inequality of bets that were added up over rows chosen beforehand."""
+    return min(1.0, 1.0 / float(np.exp(np.clip(total, -500.0, 500.0)).mean()))
 
 
 def chi_squared_tail(statistic: float, freedom: int) -> float:

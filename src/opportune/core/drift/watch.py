@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from opportune.core.drift.alarms import share_of_look, surprising
 from opportune.core.drift.policy import Action, DriftPolicy, Kind
-from opportune.core.drift.reports import EVERYBODY, Alarm, Measured, Report, Series
+from opportune.core.drift.reports import EVERYBODY, Alarm, Evidence, Measured, Report, Series
 from opportune.core.drift.statistics import (
+    RATIOS,
+    bets,
+    chance_of,
     homogeneity,
     kolmogorov_smirnov,
+    least_chance,
     miscalibration,
-    more_happened,
     more_often,
     proportions,
     psi,
@@ -32,6 +35,9 @@ ANSWERS_MIN = 50
 KS_GAP_MAX = 0.17
 """A gap between two distributions that counts as much as a PSI at its limit: that of normal distributions whose PSI is
 about 0.2."""
+OFFERED, HELD_BACK, BOTH = "offered", "held back", "all answers"
+SCALES = (1, 3, 7)
+"""So many windows before the newest are added to it, to find what changed only a little."""
 LEEWAY_MIN = 0.15
 """How much more or less may happen than predicted before it is held against the model: that of a chosen offer is
 always somewhat overestimated, because it was chosen for its estimate."""
@@ -110,8 +116,13 @@ def look_at_inputs(watch: Watched, rows: SeenRows, look: int, at_ms: int, *, ear
     return _report(watch, "inputs", look, at_ms, rows, found, population=whole, early=early)
 
 
-def look_at_answers(watch: Watched, rows: AnsweredRows, look: int, at_ms: int, *, early: bool = False) -> Report:
-    """What happened against what was predicted, for offered and held back, everybody and each segment."""
+def look_at_answers(
+    watch: Watched, rows: AnsweredRows, look: int, at_ms: int, past: Sequence[Report] = (), *, early: bool = False
+) -> Report:
+    """What happened against what was predicted, for offered and held back, everybody and each segment.
+
+    `past` are the reports of the windows before, the newest last: what changed a little is found over several.
+    """
     tables, layout = watch.card.features, watch.snapshot.layout
     place = {offer: index for index, offer in enumerate(watch.model.offers)}
     predicted = np.empty(len(rows.offers))
@@ -121,15 +132,18 @@ def look_at_answers(watch: Watched, rows: AnsweredRows, look: int, at_ms: int, *
     happened, arms = np.array(rows.happened, np.float64), np.array(rows.treated, np.bool_)
     units, bins = numbered(rows.seen.units), bins_of(tables, rows.seen.values)
     whole = answers_of(layout, predicted, happened, arms, units)
-    found = _answers(watch, watch.answers, whole, predicted, happened, arms, EVERYBODY)
+    found, evidence = _answers(watch, watch.answers, whole, (predicted, happened, arms), EVERYBODY, past)
     if watch.reference == "training":
         places = {table.name: index for index, table in enumerate(tables)}
         for segment in watch.snapshot.segments:
             here = bins[:, places[segment.feature]] == segment.bin
             part = answers_of(layout, predicted[here], happened[here], arms[here], units[here])
             name = f"{segment.feature} = {segment.label}"
-            found += _answers(watch, segment.answers, part, predicted[here], happened[here], arms[here], name)
-    return _report(watch, "answers", look, at_ms, rows.seen, found, answers=whole, early=early)
+            numbers = (predicted[here], happened[here], arms[here])
+            more, proof = _answers(watch, segment.answers, part, numbers, name, past)
+            found, evidence = found + more, evidence + proof
+    report = _report(watch, "answers", look, at_ms, rows.seen, found, answers=whole, early=early)
+    return msgspec.structs.replace(report, evidence=tuple(evidence))
 
 
 def disagreement(
@@ -229,23 +243,68 @@ def _feature(
 
 
 def _answers(
-    watch: Watched, before: Answers, now: Answers, predicted: Floats, happened: Floats, treated: Bools, name: str
-) -> list[Measured]:
+    watch: Watched, before: Answers, now: Answers, rows: tuple[Floats, Floats, Bools], name: str,
+    past: Sequence[Report],
+) -> tuple[list[Measured], list[Evidence]]:  # fmt: skip
+    """Calibration and outcomes, by whether something was offered; outcomes also of both together."""
+    predicted, happened, treated = rows
     found: list[Measured] = []
-    arms = (("offered", before.offered, now.offered, treated), ("held back", before.baseline, now.baseline, ~treated))
+    evidence: list[Evidence] = []
+    gains = np.zeros((len(predicted), 2 * len(RATIOS)))
+    arms = ((OFFERED, before.offered, now.offered, treated), (HELD_BACK, before.baseline, now.baseline, ~treated))
     for what, was, is_, arm in arms:
         if int(arm.sum()) < ANSWERS_MIN or sum(cell.rows for cell in was) < ANSWERS_MIN:
             continue
         size, chance = miscalibration(was, is_, before.spread, now.spread)
-        limit = watch.policy.limit("calibration")
-        found.append(Measured("calibration", what, name, size, limit, chance))
+        found.append(Measured("calibration", what, name, size, watch.policy.limit("calibration"), chance))
         factor, leeway = _usual(was, before.spread)
         expected = np.clip(predicted[arm] * factor, 0.0, 1.0)
-        size, chance = more_happened(expected, happened[arm], leeway)
-        limit = watch.policy.limit("outcome")
-        shares = float(expected.mean()), float(happened[arm].mean())
-        found.append(Measured("outcome", what, name, size, limit, chance, before=shares[0], now=shares[1]))
-    return found
+        gains[arm] = bets(expected, happened[arm], leeway)
+        evidence.append(_evidence(what, name, expected, happened[arm], gains[arm]))
+    if len(evidence) == len(arms):
+        one, other = evidence
+        both = one.expected + other.expected, one.happened + other.happened, one.rows + other.rows
+        evidence.append(Evidence(BOTH, name, *both, _rounded(gains.sum(0))))
+    kept = {OFFERED: treated, HELD_BACK: ~treated, BOTH: np.ones(len(treated), np.bool_)}
+    found += [_outcome(watch, one, gains[kept[one.what]], past) for one in evidence]
+    return found, evidence
+
+
+def _evidence(what: str, name: str, expected: Floats, happened: Floats, gains: Floats) -> Evidence:
+    sums = round(float(expected.sum()), 6), round(float(happened.sum()), 6)
+    return Evidence(what, name, *sums, len(expected), _rounded(gains.sum(0)))
+
+
+def _outcome(watch: Watched, own: Evidence, gains: Floats, past: Sequence[Report]) -> Measured:
+    """The test over this window, and over it with the 1, 3 and 7 before it: the clearest of the looks, each of which
+    may spend its part. Only evidence that was held against the same reference is added up."""
+    earlier = [
+        next((e for e in one.evidence if (e.what, e.segment) == (own.what, own.segment)), None)
+        for one in reversed(past)
+        if one.reference == watch.reference
+    ]  # fmt: skip
+    looks = [(least_chance(gains), own)]
+    for more in SCALES:
+        some = [one for one in earlier[:more] if one is not None]
+        if len(some) == more:
+            looks.append(_added([own, *some]))
+    chance, over = min(looks, key=lambda one: one[0])
+    return Measured(
+        "outcome", own.what, own.segment, over.happened / over.expected - 1.0 if over.expected else 0.0,
+        watch.policy.limit("outcome"), min(1.0, chance * (1 + len(SCALES))),
+        before=over.expected / over.rows, now=over.happened / over.rows,
+    )  # fmt: skip
+
+
+def _added(some: Sequence[Evidence]) -> tuple[float, Evidence]:
+    total = np.array([one.gains for one in some]).sum(0)
+    expected, happened = sum(one.expected for one in some), sum(one.happened for one in some)
+    rows = sum(one.rows for one in some)
+    return chance_of(total), Evidence(some[0].what, some[0].segment, expected, happened, rows, tuple(total.tolist()))
+
+
+def _rounded(gains: Floats) -> tuple[float, ...]:
+    return tuple(round(float(one), 6) for one in gains)
 
 
 def _usual(cells: Sequence[Cell], spread: float) -> tuple[float, float]:
