@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from opportune.adapters.lightgbm.bins import Coding, bins_of, coding, feature_tables
+from opportune.adapters.lightgbm.distil import distilled
 from opportune.adapters.lightgbm.learners import (
     Kit,
     Learned,
@@ -19,6 +20,7 @@ from opportune.adapters.lightgbm.learners import (
     pseudo_outcomes,
 )
 from opportune.adapters.lightgbm.settings import Setting, read_settings
+from opportune.adapters.lightgbm.stack import weighed
 from opportune.adapters.lightgbm.trees import Forest
 from opportune.adapters.lightgbm.uncertainty import half_samples, log_variance, spread_of, unexplained
 from opportune.core.models import AdditiveHead, Fit, LearnError, OfferHeads, TrainingSet, fit_weights
@@ -70,14 +72,31 @@ class LightgbmTrainer:
         return self._fit(rows, covered, Kit(code, self.settings))
 
     def _fit(self, rows: Rows, covered: Sequence[str], kit: Kit) -> Fit:
+        if self.algorithm == "stacked":
+            return self._stacked(rows, covered, kit)
         count = len(covered)
         learned = learned_by(self.algorithm, rows, count, kit, 1)
         spread = self._spread(rows, learned, kit)
         heads = tuple(
-            _heads(offer, learned[place], spread[place], rows.some(rows.place == place), kit.coding)
+            _heads(offer, (*_sums(learned[place], kit.coding), spread[place]), rows.some(rows.place == place))
             for place, offer in enumerate(covered)
         )
         return Fit(kit.coding.tables, heads, learned[0].form)
+
+    def _stacked(self, rows: Rows, covered: Sequence[str], kit: Kit) -> Fit:
+        heads = []
+        for place, (offer, one) in enumerate(zip(covered, weighed(rows, len(covered), kit, 1), strict=True)):
+            mine = rows.some(rows.place == place)
+            asked = mine.bins, mine.codes
+            folds = folds_of(rows, self.settings.folds, 4)[rows.place == place]
+            left = unexplained(mine, one.said - one.away, folds, kit.coding, self.settings, self.settings.seed + 23)
+            variance = one.variance(asked)
+            variance += max(left - float(variance.mean()), 0.0)
+            effect = distilled(mine, one.uplift(asked), kit).head
+            without = head_of(kit.forest(one.mixture.without), kit.coding)
+            spread = log_variance(kit.coding, mine.bins, variance)
+            heads.append(_heads(offer, (effect, without, spread), mine))
+        return Fit(kit.coding.tables, tuple(heads), "effect")
 
     def _spread(self, rows: Rows, learned: Sequence[Learned], kit: Kit) -> list[AdditiveHead]:
         """Per offer: the variance over half-samples, and what is seen unexplained beyond it."""
@@ -131,18 +150,15 @@ def _covered(examples: TrainingSet, offers: Sequence[str]) -> tuple[tuple[str, .
     return covered, msgspec.structs.replace(examples, examples=kept)
 
 
-def _heads(offer: str, learned: Learned, spread: AdditiveHead, rows: Rows, coding: Coding) -> OfferHeads:
+def _sums(learned: Learned, coding: Coding) -> tuple[AdditiveHead, AdditiveHead]:
+    return head_of(learned.offered(), coding), head_of(learned.baseline(), coding)
+
+
+def _heads(offer: str, heads: tuple[AdditiveHead, AdditiveHead, AdditiveHead], rows: Rows) -> OfferHeads:
     on, got = rows.treated, rows.bought
     return OfferHeads(
-        offer,
-        head_of(learned.offered(), coding),
-        head_of(learned.baseline(), coding),
-        spread,
-        int(on.sum()),
-        int((~on).sum()),
-        int(got[on].sum()),
-        int(got[~on].sum()),
-    )
+        offer, *heads, int(on.sum()), int((~on).sum()), int(got[on].sum()), int(got[~on].sum())
+    )  # fmt: skip
 
 
 def head_of(forest: Forest, coding: Coding, parts: Sequence[Sequence[float]] | None = None) -> AdditiveHead:
