@@ -13,6 +13,7 @@ signals: they are sealed under the region's key, their fields are `personal` and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Final
 
@@ -114,6 +115,12 @@ class Personalize:
         """What was learned and judged so far: for reports, which do not change it."""
         with self._lock:
             return self._ready()
+
+    @contextmanager
+    def reading(self) -> Iterator[Joined]:
+        """What was learned and judged so far, held still while it is read."""
+        with self._lock:
+            yield self._ready()
 
     def again(self) -> None:
         """The log was changed (a period ran out): what was learned is made again from what is left of it."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import typer
 
 from opportune.doors.cli import (
+    apprentice,
     audit,
     backfilling,
     consents,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "explain": deciding.explain,
     "what-if": supposing.what_if,
     "replay": replaying.replay,
+    "apprentice": apprentice.apprentice,
     "train": learning.train,
     "approve": registry.approve,
     "release": governing.release,

@@ -20,6 +20,7 @@ from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import Question, QuestionError
 from opportune.core.outcomes import OutcomeError, OutcomePost
 from opportune.doors.http.api import Decisions, Govern, Ledger, healthz, metrics, readyz
+from opportune.doors.http.apprentice import Apprentices
 from opportune.doors.http.consents import Consents
 from opportune.doors.http.customers import AccountsRead
 from opportune.doors.http.features import Features, Lineages
@@ -72,6 +73,7 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             Govern,
             ModelsDoor,
             PersonalizerDoor,
+            Apprentices,
             Ledger,
             Grants,
             healthz,
