@@ -41,6 +41,10 @@ READY: Final = "ready"
 REST_MS: Final = 1_000
 SHARE_OF_TIME: Final = 200
 """A table is made again at most once a second, and for at most 1/200 of the time."""
+COHORT_US: Final = 4
+"""What a cohort takes, about."""
+INLINE_US: Final = 1_000
+"""A decision makes a table that takes no longer than this."""
 TAKEN_BACK: Final = frozenset({"churned", "converted"})
 TABLES_MAX: Final = 8
 COUNTED: Final = "adaptive"
@@ -68,6 +72,15 @@ class Counting(msgspec.Struct, frozen=True):
         return [] if withheld is None else [Trial(*withheld, segment, at_ms, False)]
 
 
+class Made(msgspec.Struct, frozen=True):
+    """A table, when it was made, when it may be made again, and when a decision makes it again itself."""
+
+    table: BeliefTable
+    at_ms: int
+    due_ms: int
+    late_ms: int
+
+
 class Beliefs:
     """What is believed in one region: counts in its records, and the tables made of them. Threads may share it."""
 
@@ -79,7 +92,7 @@ class Beliefs:
         self._live = live
         self._release_of = release_of
         self._counting: dict[str, Counting | None] = {}
-        self._tables: dict[str, tuple[int, BeliefTable]] = {}
+        self._tables: dict[str, Made] = {}
         self._ready: set[str] = set()
 
     def counting(self, hash_: str) -> Counting | None:
@@ -240,19 +253,31 @@ class Beliefs:
         if not brain.app.adaptive.enabled:
             return None
         now_ms = self._clock.now_ms()
-        due_ms, table = self._tables.get(brain.release, (0, None))
-        if table is not None and due_ms - SHARE_OF_TIME * REST_MS <= now_ms < due_ms:
-            return table
-        counting = self.counting(brain.release)
+        made = self._tables.get(brain.release)
+        if made is not None and made.at_ms <= now_ms < made.late_ms:
+            return made.table
+        return self._make(brain.release, now_ms)
+
+    def refresh(self) -> None:
+        """Makes the live release's table again if it is due; for whoever runs beside the decisions."""
+        hash_, now_ms = self._live().hash, self._clock.now_ms()
+        made = self._tables.get(hash_)
+        if made is None or not made.at_ms <= now_ms < made.due_ms:
+            self._make(hash_, now_ms)
+
+    def _make(self, hash_: str, now_ms: int) -> BeliefTable | None:
+        counting = self.counting(hash_)
         if counting is None:
             return None
-        began_us = self._clock.tick_us()
-        table = table_of(counting.release, self._records.beliefs(), now_ms)
-        took_ms = (self._clock.tick_us() - began_us) / 1_000
+        cells = self._records.beliefs()
+        table = table_of(counting.release, cells, now_ms)
+        cost_us = COHORT_US * sum(len(cell.cohorts) for cell in cells)
+        rest_ms = max(REST_MS, SHARE_OF_TIME * cost_us // 1_000)
+        # What takes longer is left to `refresh`; should nobody call it, to a decision in ten times the time.
+        late_ms = rest_ms if cost_us <= INLINE_US else 10 * rest_ms
         if len(self._tables) >= TABLES_MAX:
             self._tables.clear()
-        rest_ms = min(max(REST_MS, round(took_ms * SHARE_OF_TIME)), SHARE_OF_TIME * REST_MS)
-        self._tables[brain.release] = (now_ms + rest_ms, table)
+        self._tables[hash_] = Made(table, now_ms, now_ms + rest_ms, now_ms + late_ms)
         return table
 
 

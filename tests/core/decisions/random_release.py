@@ -12,8 +12,19 @@ from opportune.core.catalog import Channel, ContactLimit, Limit, Moment, Offer, 
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.records import Asked, Seen
 from opportune.core.features import FeatureSpec, FeatureView
-from opportune.core.models import AdditiveHead, Calibration, FeatureTable, OfferHeads, Scorecard, Training
-from opportune.core.playbook import App, Arbitration, Exploration, Holdout, Playbook
+from opportune.core.models import (
+    EVERY_OFFER,
+    AdditiveHead,
+    Calibration,
+    FeatureTable,
+    Form,
+    OfferHeads,
+    PairTable,
+    Scorecard,
+    Training,
+    Tree,
+)
+from opportune.core.playbook import App, Arbitration, Exploration, Holdout, ModelSpec, Playbook, Target
 from opportune.core.policies import Policy
 from opportune.core.policies.documents import CLASS_ORDER
 from opportune.core.releases import compile_release, encode_manifest
@@ -39,6 +50,8 @@ REQUIRES = (
 )  # fmt: skip
 
 
+BESIDE: tuple[Target, ...] = ("acceptance", "value", "fatigue")
+LEAVING = ModelSpec(model="leaving", target="churn_risk", owner="o", features=("seats",))
 LIMITS = (
     Limit(limit="volume", of="everyone", kinds=("plan", "seats"), at_most=100, per="1d"),
     Limit(limit="money", of="everyone", channels=("email", "in_app"), amount=50.0, per="30d"),
@@ -54,12 +67,14 @@ def brain(seed: int) -> Brain:
 @lru_cache(maxsize=4)
 def _compiled(seed: int) -> Brain:
     rng = random.Random(seed)
-    book = playbook(rng)
+    book = playbook(rng, seed)
     cards = [scorecard(rng, book)] if rng.random() < 0.8 else []
+    if book.models:
+        cards += further_cards(rng, book)
     return compile_release(encode_manifest(book, cards)).brain
 
 
-def playbook(rng: random.Random) -> Playbook:
+def playbook(rng: random.Random, seed: int = 0) -> Playbook:
     moments = tuple(
         Moment(
             moment=name, title=name, channels=CHANNELS, context={"used": "int"},
@@ -84,7 +99,8 @@ def playbook(rng: random.Random) -> Playbook:
         offers=tuple(_offer(rng, number) for number in range(rng.choice([1, 5, 24, 40]))),
         channels=tuple(_channel(rng, name) for name in CHANNELS),
         views=(_view(),),
-        policies=(_policy(rng, 0, "permit"), *(_policy(rng, n) for n in range(1, rng.randint(2, 12)))),
+        policies=(_policy(rng, 0, "permit"), *(_policy(rng, n) for n in range(1, rng.randint(2, 12))), *_leaving(seed)),
+        models=(LEAVING,) if seed % 3 == 2 else (),
         contracts=(
             SignalContract(
                 signal="usage.recorded",
@@ -111,11 +127,11 @@ def beliefs(rng: random.Random, brain: Brain) -> Believed | None:
     """What may be believed in one segment: of some candidates, alone or beside a model, and of one that is gone."""
     ids = ["gone@email", *(one.id for one in brain.candidates if rng.random() < 0.4)]
     rng.shuffle(ids)
-    p_accept = tuple(rng.uniform(0.001, 0.5) for _ in ids)
+    p_accept = tuple(rng.randrange(1_000, 500_000) for _ in ids)
     return Believed(
-        tuple(ids), p_accept, tuple(p * rng.uniform(-0.4, 1.0) for p in p_accept),
-        tuple(rng.choice([0.0, 0.01, 0.2]) for _ in ids), tuple(rng.choice([1.0, 0.9, 0.25]) for _ in ids),
-        *(tuple(rng.randrange(50) for _ in ids) for _ in range(4)),
+        tuple(ids), p_accept, tuple(round(p * rng.uniform(-0.4, 1.0)) for p in p_accept),
+        tuple(rng.choice([0, 10_000, 200_000]) for _ in ids), tuple(rng.choice([1000, 900, 250]) for _ in ids),
+        *(tuple(rng.randrange(50) for _ in ids) for _ in range(2)),
     ) if rng.random() < 0.8 else None  # fmt: skip
 
 
@@ -153,8 +169,28 @@ def asked(rng: random.Random, number: int, moment: str, channels: tuple[str, ...
     return Asked(customer=f"c{number}", moment=moment, channels=channels, context=context)
 
 
-def scorecard(rng: random.Random, book: Playbook) -> Scorecard:
-    """Random tables over features of all kinds; an offer in ten is not covered."""
+def _leaving(seed: int) -> tuple[Policy, ...]:
+    """In some releases, what a policy makes of the chance that the customer leaves."""
+    if seed % 3 != 2:
+        return ()
+    when = ("score.churn_risk > 0.2", "score.churn_risk < 0.1 && offer.kind == 'plan'")[seed % 2]
+    return (
+        Policy(id="leaving", effect="forbid", class_="commercial", when=when, reason="r", owner="o"),
+        Policy(
+            id="keep", effect="adjust", class_="commercial", when="seats > 3", adjust="score.churn_risk * 40.0",
+            reason="r", owner="o",
+        ),
+    )  # fmt: skip
+
+
+def further_cards(rng: random.Random, book: Playbook) -> list[Scorecard]:
+    """Models beside that of the uplift: whether customers leave, and two more of what there can be."""
+    found = [scorecard(rng, book, LEAVING.target)]
+    return found + [scorecard(rng, book, target) for target in rng.sample(BESIDE, 2)]
+
+
+def scorecard(rng: random.Random, book: Playbook, target: Target = "uplift") -> Scorecard:
+    """Random tables, pairs and trees over features of all kinds; an offer in ten is not covered."""
     tables = (
         FeatureTable("seats", "numeric", edges=(1.0, 7.0, 20.0)),
         FeatureTable("plan", "category", categories=("business", "enterprise", "team")),
@@ -162,22 +198,46 @@ def scorecard(rng: random.Random, book: Playbook) -> Scorecard:
         FeatureTable("ratio", "numeric", edges=(0.3, 0.8)),
         FeatureTable("spend", "numeric", edges=(12.5, 100.0, 400.0)),
     )
+    joint = target != "uplift" or rng.random() < 0.5
+    form: Form = {"uplift": rng.choice(("odds", "odds", "effect")), "value": "amount"}.get(target, "chance")
 
     def head(base: float) -> AdditiveHead:
         parts = tuple(tuple(rng.uniform(-0.8, 0.8) for _ in range(table.bin_count)) for table in tables)
-        return AdditiveHead(base, parts)
+        if form == "effect" and base == -2.0:
+            parts = tuple(tuple(part / 10.0 for part in one) for one in parts)
+            return AdditiveHead(0.05, parts, (), (_stump(rng, 0.1),) if joint else ())
+        base = 4.0 if form == "amount" else base
+        pair = PairTable(0, 3, tuple(tuple(rng.uniform(-0.3, 0.3) for _ in range(4)) for _ in range(5)))
+        return AdditiveHead(base, parts, *(((pair,), (_stump(rng, 0.5), _stump(rng, 0.5))) if joint else ()))
+
+    if target == "churn_risk":
+        every = (OfferHeads(EVERY_OFFER, head(-1.8), head(-1.8), head(-4.0), 500, 500, 60, 25),)
+        scaling = Calibration()
+        return Scorecard(1, "leaving", "random", "0" * 32, tables, every, scaling, _training(), True, form, target)
 
     heads = tuple(
         OfferHeads(one.offer, head(-2.0), head(-2.6), head(-4.0), 500, 500, 60, 25)
         for one in book.offers
         if rng.random() < 0.9
     )
-    training = Training(
+    training = _training()
+    return Scorecard(1, "random", "random", "0" * 32, tables, heads, Calibration(), training, True, form, target)
+
+
+def _stump(rng: random.Random, reach: float) -> Tree:
+    """Seats, then the plan or the spend."""
+    first = rng.randrange(1, 4)
+    leaves = tuple(rng.uniform(-reach, reach) for _ in range(4))
+    runs = (((0, first),), ((1, 2),), ((2, 3),))
+    return Tree((0, 1, 4), runs, (1, -1, -3), (2, -2, -4), leaves, (0.4, 0.1, 0.3, 0.2))
+
+
+def _training() -> Training:
+    return Training(
         data_hash="0" * 32, rows=1000, rows_fit=500, rows_calibrate=250, rows_evaluate=250, from_ms=0, to_ms=0,
         evaluated_from_ms=0, label_window="14d", weight_max=20.0, feature_views={}, left_out={}, metrics={},
         calibration_table=(), gates=(), trainer="random",
     )  # fmt: skip
-    return Scorecard(1, "random", "random", "0" * 32, tables, heads, Calibration(), training, True)
 
 
 def _offer(rng: random.Random, number: int) -> Offer:

@@ -19,12 +19,14 @@ from opportune.adapters.playbook.findings import (
     unknown,
 )
 from opportune.adapters.playbook.scenario_references import feature_names, scenario_problems
+from opportune.core.beliefs import adaptive_problems
 from opportune.core.builtin_contracts import with_builtins
 from opportune.core.catalog import NO_OFFER, Channel, Moment, Offer
 from opportune.core.contacts import channel_limit_problems, limit_problems
 from opportune.core.contracts import contract_problems
 from opportune.core.features import FeatureView
 from opportune.core.features.outside import reader_problems
+from opportune.core.gate_names import gate_problem, metrics_of
 from opportune.core.payloads import payload_errors
 from opportune.core.playbook import App, ModelSpec, Playbook, Source
 from opportune.core.policies import Policy
@@ -152,6 +154,11 @@ def _app(playbook: Playbook, app: App) -> Iterator[Found]:
         yield from _period(("personalizer", "reward_wait"), app.personalizer.reward_wait)
     for one in limit_problems(app.limits, playbook.offers, playbook.channels):
         yield Found(one.field, one.message, one.nearest)
+    types = {feature.id: feature.type for view in playbook.views for feature in view.features}
+    for field, message in adaptive_problems(app.adaptive, types):
+        named = field[1] if len(field) > 1 and field[1] not in types else None
+        nearest = None if named is None else closest(str(named), types)
+        yield Found(("adaptive", *field), message, nearest, on_key=named is not None)
 
 
 def _regions(app: App) -> Iterator[Found]:
@@ -300,11 +307,30 @@ def _model(playbook: Playbook, model: ModelSpec) -> Iterator[Found]:
         yield from unknown(("features", index), "feature", name, features)
     if not model.features:
         yield Found(("features",), "no features: name at least one to learn from")
+    for field in ("segments", "protected"):
+        for index, name in enumerate(getattr(model, field)):
+            yield from unknown((field, index), "feature", name, features)
+    types = {contract.signal for contract in with_builtins(playbook.contracts)}
+    for index, type_ in enumerate(model.labels):
+        yield from unknown(("labels", index), "signal type", type_, types)
+    if model.target == "churn_risk" and not model.labels:
+        yield Found(("target",), "no `labels`: name the signal types that say that a customer left")
+    if model.target != "uplift" and model.algorithm in EFFECTS_ONLY:
+        message = f"`{model.algorithm}` learns what offers cause, not {model.target}: use `additive` or `ebm`"
+        yield Found(("algorithm",), message)
+    for gate in model.gates:
+        if message := gate_problem(gate, model.target):
+            metric, _, side = gate.rpartition("_")
+            near = closest(metric, metrics_of(model.target)) if side in ("min", "max") else None
+            yield Found(("gates", gate), message, None if near is None else f"{near}_{side}", on_key=True)
     yield from no_duration(("label_window",), model.label_window)
+    yield from no_duration(("every",), model.every)
     if not 0 < model.holdout_share < 1:
         message = f"{quoted(model.holdout_share)} is out of range: it must be more than 0 and less than 1"
         yield Found(("holdout_share",), message)
 
+
+EFFECTS_ONLY = frozenset({"s_learner", "t_learner", "x_learner", "dr_learner", "stacked"})
 
 _CHECKS: Mapping[str, Callable[[Playbook, Any], Iterable[Found]]] = {
     "app": _app,

@@ -59,14 +59,17 @@ def segment_count(adaptive: Adaptive) -> int:
     return count
 
 
-def adaptive_problems(adaptive: Adaptive, types: Mapping[str, str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """(field, what is wrong and what to do) for settings that cannot work; `types` are those of the features."""
+def adaptive_problems(
+    adaptive: Adaptive, types: Mapping[str, str | None]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """(field, what is wrong and what to do) for settings that cannot work; `types` are those of the features,
+    None where nothing says it."""
     for name, told in adaptive.segments.items():
         type_ = types.get(name)
         where = ("segments", name)
-        if type_ is None:
+        if name not in types:
             yield where, f"`{name}` is no feature: name one that a feature view gives"
-        elif (problem := _told_problem(name, type_, told)) is not None:
+        elif type_ is not None and (problem := _told_problem(name, type_, told)) is not None:
             yield where, problem
     if (count := segment_count(adaptive)) > SEGMENTS_MAX:
         yield ("segments",), f"these are {count} segments: tell at most {SEGMENTS_MAX} apart, with fewer values"

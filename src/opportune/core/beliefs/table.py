@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opportune.core.beliefs.cells import Cell, Form
-from opportune.core.beliefs.delays import Curve, curve, evidence
+from opportune.core.beliefs.delays import Cohorts, Curve, cohorts_of, curve, evidence, summed
 from opportune.core.beliefs.shrink import Factors, shrink
 from opportune.core.beliefs.spec import Adaptive, form_of, segment_of
 from opportune.core.catalog import Candidate
@@ -27,6 +27,8 @@ CHANCE_MAX: Final = 0.95
 CHANCE_MIN: Final = 1e-4
 ORGANIC_MIN: Final = 0.02
 """Of those who buy, at least so many would have bought by themselves, as far as anybody can know beforehand."""
+MILLION: Final = 1e6
+THOUSAND: Final = 1e3
 _ANY: Final = "\x00"
 """A segment that nothing was heard of."""
 
@@ -34,20 +36,20 @@ _ANY: Final = "\x00"
 class Believed(msgspec.Struct, frozen=True, array_like=True):
     """What a decision believes of candidates that no model covers, or not alone; columns, by candidate.
 
-    candidates: as `offer@channel`, which every release understands. p_accept, uplift, uplift_se: as a model has them.
-    shares: 1.0 where no model covers the offer, falling to 0.0 as it learns from more rows. shown, bought: in this
-    channel and segment so far; alike_shown, alike_bought: of all offers of the kind.
+    candidates: as `offer@channel`, which every release understands. p_accept, uplift, uplift_se: as a model has them,
+    in millionths: a record is kept for years, and whole numbers take half the room. shares: in thousandths, 1000 where
+    no model covers the offer, falling to 0 as it learns from more rows. shown, bought: in this channel and segment so
+    far. alike: (kind, shown, bought) of all offers of a kind.
     """
 
     candidates: tuple[str, ...]
-    p_accept: tuple[float, ...]
-    uplift: tuple[float, ...]
-    uplift_se: tuple[float, ...]
-    shares: tuple[float, ...]
+    p_accept: tuple[int, ...]
+    uplift: tuple[int, ...]
+    uplift_se: tuple[int, ...]
+    shares: tuple[int, ...]
     shown: tuple[int, ...]
     bought: tuple[int, ...]
-    alike_shown: tuple[int, ...]
-    alike_bought: tuple[int, ...]
+    alike: tuple[tuple[str, int, int], ...] = ()
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -109,17 +111,16 @@ class BeliefTable:
             return None
         rows = [self.row(place, segment) for place in places]
         offers = [self._candidates[place].offer for place in places]
-        alike = [self._alike[offer.kind] for offer in offers]
+        kinds = sorted({offer.kind for offer in offers})
         return Believed(
             tuple([self._candidates[place].id for place in places]),
-            tuple([row.p_accept for row in rows]),
-            tuple([row.uplift for row in rows]),
-            tuple([row.uplift_se for row in rows]),
-            tuple([self._shares[offer.offer] for offer in offers]),
+            tuple([round(row.p_accept * MILLION) for row in rows]),
+            tuple([round(row.uplift * MILLION) for row in rows]),
+            tuple([round(row.uplift_se * MILLION) for row in rows]),
+            tuple([round(self._shares[offer.offer] * THOUSAND) for offer in offers]),
             tuple([row.shown for row in rows]),
             tuple([row.bought for row in rows]),
-            tuple([shown for shown, _ in alike]),
-            tuple([bought for _, bought in alike]),
+            tuple([(kind, *self._alike[kind]) for kind in kinds]),
         )
 
 
@@ -146,42 +147,46 @@ def compile_beliefs(
     for kind, found in by_kind.items():
         if kind in wanted:
             leaves = [one for one in candidates if one.offer.kind == kind]
-            curves[kind] = curve(form, found, now_ms, shown=True)
-            rows.update(_rows(adaptive, form, leaves, found, curves[kind], now_ms))
+            cohorts = cohorts_of(found)
+            curves[kind] = curve(form, cohorts, now_ms, shown=True)
+            rows.update(_rows(adaptive, form, leaves, found, cohorts, curves[kind], now_ms))
     kept = {key: row for key, row in rows.items() if shares[candidates[key[0]].offer.offer] > 0.0}
     return BeliefTable(adaptive, candidates, kept, shares, curves)
 
 
 def _rows(
-    adaptive: Adaptive, form: Form, candidates: Sequence[Candidate], cells: Sequence[Cell], shown: Curve, now_ms: int
-) -> dict[tuple[int, str], Row]:
+    adaptive: Adaptive, form: Form, candidates: Sequence[Candidate], cells: Sequence[Cell], cohorts: Cohorts,
+    shown: Curve, now_ms: int,
+) -> dict[tuple[int, str], Row]:  # fmt: skip
     """The rows of one kind of offer: its candidates x the segments heard of, and one for all others."""
-    control = curve(form, cells, now_ms, shown=False)
+    control = curve(form, cohorts, now_ms, shown=False)
     segments = [_ANY, *sorted({cell.segment for cell in cells})]
-    by_leaf = {(cell.offer, cell.channel, cell.segment): cell for cell in cells}
+    cell_at = {(cell.offer, cell.channel, cell.segment): place for place, cell in enumerate(cells)}
     leaves = [(candidate, segment) for candidate in candidates for segment in segments]
-    found = [by_leaf.get((one.offer.offer, one.channel.channel, segment)) for one, segment in leaves]
-    nothing = (0.0, 0.0)
-    offered = [nothing if one is None else evidence(form, one, now_ms, shown, shown=True) for one in found]
-    withheld = [nothing if one is None else evidence(form, one, now_ms, control, shown=False) for one in found]
+    found = [cell_at.get((one.offer.offer, one.channel.channel, segment), -1) for one, segment in leaves]
+    offered = evidence(form, cohorts, len(cells), now_ms, shown, shown=True)
+    withheld = evidence(form, cohorts, len(cells), now_ms, control, shown=False)
     prior = np.array([_chance(one.offer.prior.p_accept) for one, _ in leaves])
     organic = np.array([_organic(one) for one, _ in leaves])
     parents = _parents(candidates, len(segments))
     own = 1.0 / adaptive.strength
     spreads = (SEGMENT_SPREAD, CHANNEL_SPREAD, (1.0 - KIND_SHARE) * own, KIND_SHARE * own)
-    sold, trials = np.array(offered).T
+    sold, trials = [_at(found, column) for column in offered]
     accept = shrink(sold, trials * prior, parents, spreads)
     p_accept = np.minimum(prior * accept.mean, CHANCE_MAX)
     p_se = p_accept * np.sqrt((1.0 - p_accept) / accept.shape)
-    alone, watched = np.array(withheld).T
+    alone, watched = [_at(found, column) for column in withheld]
     base = shrink(alone, watched * organic * p_accept, parents, spreads)
     p_base = np.minimum(organic * p_accept * base.mean, CHANCE_MAX)
     uplift, uplift_se = _uplift(p_accept, p_se, p_base, base, watched * organic * p_accept)
-    counts = [_counts(one) for one in found]
+    raw = (cohorts.shown, cohorts.bought, cohorts.control, cohorts.organic)
+    counts = np.array([_at(found, summed(cohorts, column, len(cells))) for column in raw]).T.astype(int)
     columns = (trials, p_accept, p_se, p_base, uplift, uplift_se, accept.weight)
     return {
-        (one.index, segment): Row(one.index, segment, *count, *[round(float(number), 9) for number in numbers])
-        for (one, segment), count, numbers in zip(leaves, counts, np.array(columns).T, strict=True)
+        (one.index, segment): Row(one.index, segment, *count, *numbers)
+        for (one, segment), count, numbers in zip(
+            leaves, counts.tolist(), (np.rint(np.array(columns).T * 1e9) / 1e9).tolist(), strict=True
+        )
     }
 
 
@@ -214,13 +219,10 @@ def _organic(candidate: Candidate) -> float:
     return max(1.0 - prior.uplift / _chance(prior.p_accept), ORGANIC_MIN)
 
 
-def _counts(cell: Cell | None) -> tuple[int, int, int, int]:
-    """(shown, bought, control, organic)"""
-    every = () if cell is None else cell.every
-    return (
-        sum(one.shown for one in every), sum(sum(one.bought) for one in every),
-        sum(one.control for one in every), sum(sum(one.organic) for one in every),
-    )  # fmt: skip
+def _at(places: Sequence[int], column: Floats) -> Floats:
+    """The numbers at these places; 0 for the place -1, of a leaf without a cell."""
+    found: Floats = np.append(column, 0.0)[list(places)]
+    return found
 
 
 def _alike(candidates: Sequence[Candidate], rows: Mapping[tuple[int, str], Row]) -> dict[str, tuple[int, int]]:

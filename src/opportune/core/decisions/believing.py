@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from opportune.core.beliefs import Believed
+from opportune.core.beliefs.table import MILLION, THOUSAND
 from opportune.core.decisions.brain import Bools, Brain, Floats, Ints
 
 
@@ -41,8 +42,8 @@ def weigh(
     if not here.any():
         return None
     columns = at[here]
-    shares = np.array(believed.shares)[here] if modelled else np.ones(len(columns))
-    own_se = np.array(believed.uplift_se)[here]
+    shares = np.array(believed.shares)[here] / THOUSAND if modelled else np.ones(len(columns))
+    own_se = np.array(believed.uplift_se)[here] / MILLION
     model_se = uplift_se[..., columns]
     own = shares * model_se * model_se
     others = (1.0 - shares) * own_se * own_se
@@ -51,8 +52,8 @@ def weigh(
     weight = np.divide(own, total, out=np.zeros(total.shape), where=total > 0.0)
     weight = np.where(shares == 1.0, 1.0, weight)
     rest = 1.0 - weight
-    p_accept[..., columns] = _digits(weight * np.array(believed.p_accept)[here] + rest * p_accept[..., columns])
-    uplift[..., columns] = _digits(weight * np.array(believed.uplift)[here] + rest * uplift[..., columns])
+    for column, told in ((p_accept, believed.p_accept), (uplift, believed.uplift)):
+        column[..., columns] = _digits(weight * (np.array(told)[here] / MILLION) + rest * column[..., columns])
     error = np.sqrt((weight * own_se) ** 2 + (rest * model_se) ** 2)
     uplift_se[..., columns] = _digits(error)
     return Weighed(columns, shares)

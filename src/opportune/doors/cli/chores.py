@@ -1,4 +1,4 @@
-"""What a server does beside answering: publishes the ledger, sends what is in the outbox, keeps periods."""
+"""What a server does beside answering: publishes the ledger, sends the outbox, keeps periods, follows outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 
 def chores(region: Region) -> tuple[Background, ...]:
     """In the order in which they are stopped."""
-    return sender(region), keeper(region), publisher(region)
+    return sender(region), keeper(region), follower(region), publisher(region)
 
 
 def publisher(region: Region) -> Background:
@@ -30,6 +30,15 @@ def publisher(region: Region) -> Background:
         region.ledger.publish()
 
     return Background("ledger", PUBLISH_EVERY_S, turn)
+
+
+def follower(region: Region) -> Background:
+    """What is believed of offers, from what became of them: looked at every second."""
+
+    def turn(_: Rest) -> None:
+        region.beliefs.refresh()
+
+    return Background("beliefs", PUBLISH_EVERY_S, turn)
 
 
 def sender(region: Region) -> Background:
