@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.environment import NoPeers, python_of
-from opportune.core.bandits import Arms, ArmSettings, drawn
+from opportune.core.bandits import Arms, ArmSettings, drawn, drawn_all
 
 SHARED = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 REQUIREMENTS = Path(__file__).parent / "peers" / "bandit_requirements.txt"
@@ -81,17 +81,17 @@ def play(x: Floats, rewards: Floats, seed: int) -> Played:
 
 def play_batches(x: Floats, rewards: Floats, seed: int) -> Played:
     """Ours, 100 events at a time: chosen by one state, then learned together."""
-    rows, pay = with_one(x), rewards.tolist()
+    rows = with_one(x)
     learner = Arms(ArmSettings(actions=rewards.shape[1], features=rows.shape[1]))
-    uniform = np.random.default_rng(seed).random(len(rows)).tolist()
+    uniform = np.random.default_rng(seed).random(len(rows))
     got: list[float] = []
     began = time.process_time()
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
-        tried = [drawn(each, uniform[start + place]) for place, each in enumerate(learner.chances_of(some))]
-        paid = [pay[start + place][action] for place, action in enumerate(tried)]
+        tried = drawn_all(learner.chances_of(some), uniform[start : start + BATCH])
+        paid = rewards[np.arange(start, start + len(some)), tried]
         learner.learn_all(some, tried, paid)
-        got += paid
+        got += paid.tolist()
     return got, time.process_time() - began
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opportune.core.bandits.chances import drawn, even_share, greedy, inverse_gap, rounded, thompson
+from opportune.core.bandits.chances import drawn, drawn_all, even_share, greedy, inverse_gap, rounded, thompson
 
 VALUES = st.lists(st.floats(-10.0, 10.0), min_size=1, max_size=12)
 
@@ -58,3 +58,13 @@ def test_what_is_drawn_follows_the_chances() -> None:
 
     assert often == pytest.approx(chances, abs=1e-4)
     assert drawn([0.5, 0.4999999999, 0.0], 0.99999999999) == 1
+
+
+def test_many_are_drawn_as_each_is() -> None:
+    chance = np.random.default_rng(3)
+    rows = chance.dirichlet([0.3] * 5, 200)
+    rows[:20, 4] = 0.0
+    uniforms = chance.random(200)
+    uniforms[:20] = 0.999999999999
+
+    assert drawn_all(rows, uniforms).tolist() == [drawn(row, u) for row, u in zip(rows.tolist(), uniforms, strict=True)]

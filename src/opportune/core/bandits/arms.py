@@ -12,7 +12,6 @@ aggregating forecaster of Vovk 1990, with older errors discounted so that trust 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import exp, sqrt
 from typing import Final, Literal
 
@@ -20,9 +19,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from opportune.core.bandits.chances import even_share, greedy, inverse_gap, thompson
+from opportune.core.bandits.chances import even_share, greedy, inverse_gap, thompson, thompson_pairs
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 BLOCK: Final = 64
 """Observations of an action between two fresh inversions."""
@@ -137,40 +137,38 @@ class Arms:
         if len(waiting) >= BLOCK:
             self._renew(action)
 
-    def chances_of(self, rows: Floats) -> list[list[float]]:
-        """`chances` of many rows at once, of one state."""
+    def chances_of(self, rows: Floats) -> Floats:
+        """`chances` of many rows at once, of one state: a row of chances for each."""
         actions, beliefs, size = self.settings.actions, len(self._trust), self.settings.features
-        ahead = (rows @ self._flat.T).reshape(len(rows), actions, beliefs, size)
-        spreads = np.einsum("namd,nd->nam", ahead, rows)
-        values = (rows @ self._theta.reshape(-1, size).T).reshape(len(rows), actions, beliefs)
         trust = np.array(self._trust)
-        scale = np.array(self._squares) / np.array(self._numbers)
-        errors = np.sqrt(np.maximum(spreads @ trust, 0.0) * scale)
-        return [self._chances(v, e) for v, e in zip((values @ trust).tolist(), errors.tolist(), strict=True)]
+        ahead = (rows @ self._flat.T).reshape(len(rows), actions * beliefs, size)
+        spreads = (ahead @ rows[:, :, None]).reshape(len(rows), actions, beliefs) @ trust
+        values = (rows @ self._theta.reshape(-1, size).T).reshape(len(rows), actions, beliefs) @ trust
+        errors = np.sqrt(np.maximum(spreads, 0.0) * np.array(self._squares) / np.array(self._numbers))
+        if actions == 2 and self.settings.method == "thompson":
+            found = thompson_pairs(values, self.settings.width * errors)
+            return found * (1.0 - self.settings.floor) + self.settings.floor / 2.0
+        pairs = zip(values.tolist(), errors.tolist(), strict=True)
+        return np.array([self._chances(value, error) for value, error in pairs])
 
-    def learn_all(self, rows: Floats, tried: Sequence[int], rewards: Sequence[float]) -> None:
+    def learn_all(self, rows: Floats, tried: Ints, rewards: Floats) -> None:
         """Takes in many observations at once; trust and the size of errors are judged by the state before them."""
-        size = self.settings.features
-        values = np.einsum("nd,amd->nam", rows, self._theta)
-        for place, action in enumerate(tried):
-            predicted = values[place, action].tolist()
-            scale = max(self._squares[action] / self._numbers[action], 1e-9)
-            expected = 0.0
-            for belief, trust in enumerate(self._trust):
-                error = rewards[place] - predicted[belief]
-                expected += trust * predicted[belief]
-                self._losses[belief] = self._losses[belief] * TRUST + error * error / (2.0 * scale)
-            self._settle(action, rewards[place] - expected, 1.0)
-        chosen = np.asarray(tried)
-        paid = np.asarray(rewards, np.float64)
-        for action in range(self.settings.actions):
-            mine = chosen == action
-            if mine.any():
-                waiting = self._waiting[action]
-                x = np.concatenate([*(row.reshape(1, size) for row, _, _ in waiting), rows[mine]])
-                y = np.concatenate([[reward for _, reward, _ in waiting], paid[mine]])
-                w = np.concatenate([[weight for _, _, weight in waiting], np.ones(int(mine.sum()))])
-                self._renew(action, x, y, w)
+        predicted = np.einsum("nd,nbd->nb", rows, self._theta[tried])
+        errors = rewards[:, None] - predicted
+        own = rewards - predicted @ np.array(self._trust)
+        scale = np.maximum(np.array(self._squares) / np.array(self._numbers), 1e-9)
+        left = TRUST ** np.arange(len(rows))[::-1]
+        losses = (left / (2.0 * scale[tried])) @ (errors * errors)
+        self._losses = (np.array(self._losses) * TRUST ** len(rows) + losses).tolist()
+        for action in np.unique(tried).tolist():
+            mine = tried == action
+            squares = own[mine] ** 2
+            left = TRUST ** np.arange(len(squares))[::-1]
+            kept = TRUST ** len(squares)
+            self._squares[action] = self._squares[action] * kept + float(left @ squares)
+            self._numbers[action] = self._numbers[action] * kept + float(left.sum())
+            self._renew(action, rows[mine], rewards[mine])
+        self._weigh()
         self._asked = None
 
     def _chances(self, values: list[float], errors: list[float]) -> list[float]:
@@ -194,9 +192,12 @@ class Arms:
         return found
 
     def _settle(self, action: int, error: float, weight: float) -> None:
-        """The size of an action's errors, and which belief to trust."""
+        """The size of an action's errors."""
         self._squares[action] = self._squares[action] * TRUST + weight * error * error
         self._numbers[action] = self._numbers[action] * TRUST + weight
+        self._weigh()
+
+    def _weigh(self) -> None:
         if len(self._losses) == 1:
             return
         least = min(self._losses)
@@ -204,25 +205,32 @@ class Arms:
         total = sum(weights)
         self._trust = [each / total for each in weights]
 
-    def _renew(self, action: int, x: Floats | None = None, y: Floats | None = None, w: Floats | None = None) -> None:
-        """The end of a block: what waits goes into the precision, which forgets, and is inverted anew."""
-        if x is None or y is None or w is None:
-            waiting = self._waiting[action]
+    def _renew(self, action: int, more: Floats | None = None, paid: Floats | None = None) -> None:
+        """The end of a block: what waits, and more, goes into the precision, which forgets, and is inverted anew."""
+        waiting = self._waiting[action]
+        if waiting:
             x = np.array([row for row, _, _ in waiting])
             y = np.array([reward for _, reward, _ in waiting])
             w = np.array([weight for _, _, weight in waiting])
-        self._waiting[action] = []
-        ages = np.arange(len(x))[::-1]
+            if more is not None and paid is not None:
+                x, y, w = np.concatenate([x, more]), np.concatenate([y, paid]), np.append(w, np.ones(len(more)))
+            self._waiting[action] = []
+        else:
+            assert more is not None
+            assert paid is not None
+            x, y, w = more, paid, np.ones(len(more))
         for belief, keep in enumerate(self._keep):
-            weights = w * keep**ages
-            left = keep ** len(x)
+            kept = keep ** len(x)
+            weighed = x * (w * keep ** np.arange(len(x))[::-1])[:, None]
             precision = self._precision[action, belief]
-            precision *= left
-            precision.flat[:: len(precision) + 1] += (1.0 - left) * self._penalty[belief]
-            weighed = x * weights[:, None]
+            precision *= kept
+            precision.flat[:: len(precision) + 1] += (1.0 - kept) * self._penalty[belief]
             precision += weighed.T @ x
-            self._moment[action, belief] = left * self._moment[action, belief] + weighed.T @ y
-            self._theta[action, belief] = 0.0
+            moment = self._moment[action, belief]
+            moment *= kept
+            moment += weighed.T @ y
         inverse = np.linalg.inv(self._precision[action])
-        self._inverse[action] = 0.5 * (inverse + inverse.transpose(0, 2, 1))
-        self._theta[action] = np.einsum("mij,mj->mi", self._inverse[action], self._moment[action])
+        inverse += inverse.transpose(0, 2, 1)
+        inverse *= 0.5
+        self._inverse[action] = inverse
+        self._theta[action] = (inverse @ self._moment[action][:, :, None])[:, :, 0]

@@ -49,6 +49,14 @@ def thompson(values: Sequence[float], errors: Sequence[float]) -> list[float]:
     return _thompson_of_many(np.asarray(values, np.float64), np.asarray(errors, np.float64))
 
 
+def thompson_pairs(values: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`thompson` of many pairs of actions at once, to 1e-7."""
+    gap, spread = values[:, 1] - values[:, 0], np.sqrt((errors * errors).sum(axis=1))
+    sure = np.where(gap > 0.0, 1.0, np.where(gap < 0.0, 0.0, 0.5))
+    second = np.where(spread > 0.0, _normal(gap / np.where(spread > 0.0, spread, 1.0)), sure)
+    return np.stack([1.0 - second, second], axis=1)
+
+
 def _thompson_of_many(values: NDArray[np.float64], errors: NDArray[np.float64]) -> list[float]:
     low = float((values - REACH * errors).max())
     high = float((values + REACH * errors).max())
@@ -132,3 +140,12 @@ def drawn(chances: Sequence[float], uniform: float) -> int:
             if uniform < reached:
                 return place
     return last
+
+
+def drawn_all(chances: NDArray[np.float64], uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """`drawn` for every row."""
+    reached = chances.cumsum(axis=1)
+    last = chances.shape[1] - 1 - (chances[:, ::-1] > 0.0).argmax(axis=1)
+    first = (reached > uniforms[:, None]).argmax(axis=1)
+    found: NDArray[np.int64] = np.where(reached[:, -1] > uniforms, first, last)
+    return found
