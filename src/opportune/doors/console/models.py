@@ -22,7 +22,9 @@ STAGE_TITLES = {
     "unknown": "not proposed", "proposed": "proposed", "validated": "waits for people", "approved": "approved",
     "live": "live", "retired": "retired", "refused": "refused", "voided": "voided: its bytes were changed",
 }  # fmt: skip
-STAGE_ICONS = {"live": "check", "approved": "check", "refused": "warn", "voided": "warn"}
+STAGE_ICONS = {
+    "live": "check", "approved": "check", "refused": "warn", "voided": "warn", "validated": "escalated"
+}  # fmt: skip
 EVENT_WORDS = {
     "proposed": "proposed", "validated": "passed its gates", "approved": "approved", "refused": "refused",
     "retired": "retired", "voided": "found altered: approvals are void",
