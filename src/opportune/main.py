@@ -51,6 +51,8 @@ class Machine:
             for level, problems in (("error", found.problems), ("warning", found.warnings), ("note", found.notes))
             for one in problems
         ]
+        if found.playbook is not None:
+            troubles += _unlearnable(found.playbook, self.places(folder, "models"))
         return found.playbook, troubles
 
     def places(self, folder: Path, collection: str) -> Mapping[str, str]:
@@ -230,6 +232,21 @@ def _spoken() -> tuple[type[Exception], ...]:
         NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
         BatchError, RegistryError,
     )  # fmt: skip
+
+
+def _unlearnable(playbook: Playbook, places: Mapping[str, str]) -> Iterator[Trouble]:
+    """Models whose settings are none of their algorithm's, each at its place."""
+    for spec in playbook.models:
+        if not spec.settings:
+            continue
+        from opportune.core.models import LearnError
+        from opportune.wiring import trainer_of
+
+        try:
+            trainer_of(spec)
+        except LearnError as error:
+            file, line, column = places[spec.model].rsplit(":", 2)
+            yield Trouble(file, int(line), int(column), "settings", str(error))
 
 
 def _names(folder: Path) -> tuple[str, str, tuple[str, ...]] | None:

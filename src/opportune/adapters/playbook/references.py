@@ -319,10 +319,10 @@ def _model(playbook: Playbook, model: ModelSpec) -> Iterator[Found]:
         message = f"`{model.algorithm}` learns what offers cause, not {model.target}: use `additive` or `ebm`"
         yield Found(("algorithm",), message)
     for gate in model.gates:
-        if message := gate_problem(gate, model.target):
+        if wrong := gate_problem(gate, model.target):
             metric, _, side = gate.rpartition("_")
             near = closest(metric, metrics_of(model.target)) if side in ("min", "max") else None
-            yield Found(("gates", gate), message, None if near is None else f"{near}_{side}", on_key=True)
+            yield Found(("gates", gate), wrong, None if near is None else f"{near}_{side}", on_key=True)
     yield from no_duration(("label_window",), model.label_window)
     yield from no_duration(("every",), model.every)
     if not 0 < model.holdout_share < 1:

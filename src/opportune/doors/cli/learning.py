@@ -25,7 +25,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a model on the region's own history and propose its scorecard for approval."""
-    from opportune.core.models import describe, model_card, plots_of
+    from opportune.core.models import LearnError, describe, model_card, plots_of
     from opportune.core.releases import compile_release, encode_manifest
     from opportune.doors.cli.live import actor
     from opportune.flows.learn import learn
@@ -40,8 +40,11 @@ def train(
     spec = specs[model]
     release = compile_release(encode_manifest(loaded))
     place = workbench.place(playbook, in_region)
-    with workbench.reading(place) as region:
+    try:
         trainer = workbench.trainer(spec)
+    except LearnError as error:
+        raise Refusal(f"{workbench.places(playbook, 'models')[model]}: {error}") from None
+    with workbench.reading(place) as region:
         card = learn(region.records, release, spec, trainer, region.releases.brain_of, lambda step: note(f"… {step}"))
     with workbench.reading(place) as region:
         name = region.registry.offer(card, by or actor(), spec)

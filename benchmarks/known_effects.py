@@ -1,0 +1,133 @@
+"""Estimated effects against the truth, where it is known: error, calibration, honest intervals, what acting on it earns.
+
+    python -m benchmarks.known_effects [--rows 8000] [--seeds 3] [--algorithms additive,dr_learner,…]
+
+Each algorithm is trained as `opportune train` does it and judged by its served card, on customers it has not seen, in
+worlds of several offers (opportune.testing.world.effects): one whose log was made by chance, one whose log was not
+(customers who buy anyway are offered more), one in which an offer does the same for everybody.
+
+- `rmse`: of the effect of each offer on each customer; `of mean` is that of saying each offer's true mean to all.
+- `slope`: how much the true effect grows where the estimate grows by one; 1 is honest, less is overstated.
+- `bias`: mean estimate less mean truth.
+- `90 95 99`: how often the interval of that confidence holds the truth, in per cent.
+- `policy`: what offering each customer the best offer by the estimate earns, as a share of what the truth would earn.
+- `naive`: rows compared as they are, without the chances with which they were made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from statistics import NormalDist
+from time import perf_counter
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from opportune.core.models import LearnError, TrainingSet, compile_scorecard
+from opportune.core.playbook import ModelSpec
+from opportune.flows.learn import train
+from opportune.testing.world.effects import NAMES, OFFERS, KnownEffects, Settings
+from opportune.wiring import trainer_of
+
+ALGORITHMS = ("additive", "ebm", "s_learner", "t_learner", "x_learner", "dr_learner", "stacked")
+WORLDS = {
+    "by chance": Settings(),
+    "not by chance": Settings(confounding=1.0),
+    "alike for all": Settings(variety=0.0),
+}
+LEVELS = (0.90, 0.95, 0.99)
+CUSTOMERS = 1000
+
+Floats = NDArray[np.float64]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One algorithm in one world: (customers, offers) arrays of truth, estimate and standard error."""
+
+    truth: Floats
+    estimate: Floats
+    error: Floats
+    seconds: float
+
+
+def run(settings: Settings, seed: int, rows: int, algorithm: str) -> Found:
+    """Trains on one log and scores other customers; LearnError when the algorithm cannot be used here."""
+    world = KnownEffects(seed, settings)
+    people = world.people(CUSTOMERS, "judged by")
+    truth = np.array([[np.subtract(*world.truth(values, offer)) for offer in OFFERS] for values in people])
+    log = world.log(rows)
+    since = perf_counter()
+    if algorithm == "naive":
+        estimate = np.tile(_naive(log), (CUSTOMERS, 1))
+        return Found(truth, estimate, np.full(estimate.shape, np.nan), perf_counter() - since)
+    spec = ModelSpec(model="known", owner="benchmark", features=NAMES, algorithm=algorithm)  # type: ignore[arg-type]  # a name from ALGORITHMS
+    card = train(spec, log, OFFERS, trainer_of(spec))
+    seconds = perf_counter() - since
+    model = compile_scorecard(card, OFFERS, NAMES)
+    scores = [model.score(values) for values in people]
+    estimate, error = (np.array([getattr(one, what) for one in scores]) for what in ("uplift", "uplift_se"))
+    return Found(truth, estimate, error, seconds)
+
+
+def _naive(log: TrainingSet) -> Floats:
+    """Per offer, the share of buyers among the offered less that among the others."""
+    found = []
+    for offer in OFFERS:
+        sides = [[row.bought for row in log.examples if row.offer == offer and row.treated is on] for on in (True, False)]
+        found.append(float(np.mean(sides[0]) - np.mean(sides[1])))
+    return np.array(found)
+
+
+def figures(runs: Sequence[Found]) -> dict[str, float]:
+    """The measures of the module over several seeds."""
+    truth, estimate = (np.concatenate([getattr(one, what) for one in runs]) for what in ("truth", "estimate"))
+    error = np.concatenate([one.error for one in runs])
+    best = np.where(estimate.max(1) > 0.0, np.take_along_axis(truth, estimate.argmax(1)[:, None], 1)[:, 0], 0.0)
+    spread = float(estimate.var())
+    slope = float(np.cov(estimate.ravel(), truth.ravel())[0, 1]) / spread if spread else float("nan")
+    covered = [
+        100.0 * float((np.abs(estimate - truth) <= NormalDist().inv_cdf(0.5 + level / 2.0) * error).mean())
+        for level in LEVELS
+    ]
+    means = np.concatenate([np.tile(one.truth.mean(0), (len(one.truth), 1)) for one in runs])
+    return {
+        "rmse": float(np.sqrt(((estimate - truth) ** 2).mean())),
+        "of mean": float(np.sqrt(((means - truth) ** 2).mean())),
+        "slope": slope,
+        "bias": float((estimate - truth).mean()),
+        **dict(zip(("90", "95", "99"), covered, strict=True)),
+        "se": float(np.sqrt((error**2).mean())),
+        "policy": float(best.mean() / truth.max(1).clip(0.0).mean()),
+        "s": float(np.mean([one.seconds for one in runs])),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=8000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
+    given = parser.parse_args(argv)
+    names = ["rmse", "of mean", "slope", "bias", "90", "95", "99", "se", "policy", "s"]
+    print(f"{given.rows} rows, {len(OFFERS)} offers, {given.seeds} seeds, {CUSTOMERS} customers each")
+    for world, settings in WORLDS.items():
+        print(f"\n{world:>16} " + " ".join(f"{name:>8}" for name in names))
+        for algorithm in ("naive", *given.algorithms.split(",")):
+            try:
+                found = figures([run(settings, seed, given.rows, algorithm) for seed in range(given.seeds)])
+            except (ImportError, LearnError) as error:
+                print(f"{algorithm:>16} not here: {error}", file=sys.stderr)
+                continue
+            print(f"{algorithm:>16} " + " ".join(_shown(name, found[name]) for name in names), flush=True)
+
+
+def _shown(name: str, value: float) -> str:
+    places = {"slope": 2, "policy": 2, "90": 1, "95": 1, "99": 1, "s": 1}.get(name, 4)
+    return f"{value:8.{places}f}" if value == value else f"{'–':>8}"
+
+
+if __name__ == "__main__":
+    main()
