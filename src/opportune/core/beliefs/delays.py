@@ -14,8 +14,8 @@ from opportune.core.beliefs.cells import STEPS, Cell, Form
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-PRIOR_PURCHASES: Final = 12.0
-"""As strong as so many purchases is what is believed of delays before any."""
+PRIOR_PURCHASES: Final = 4.0
+"""What is believed of delays before any purchase counts as so many purchases in all, spread over the steps."""
 EDGES: Final[Floats] = (np.arange(STEPS + 1) / STEPS) ** 2
 """Where the steps begin and end, in label windows."""
 SHOWN_SHAPE: Final[Floats] = np.arange(STEPS + 1) / STEPS
@@ -95,8 +95,7 @@ def curve(form: Form, cohorts: Cohorts, now_ms: int, *, shown: bool) -> Curve:
     total = np.where(old_enough, steps.cumsum(axis=1), 0.0).sum(axis=0)
     ever = ((steps.sum(axis=1) + cohorts.revoked_by_span) * whole).sum()
     shape = SHOWN_SHAPE if shown else CONTROL_SHAPE
-    prior = np.diff(shape) / shape[1:]
-    hazard = (seen + PRIOR_PURCHASES * prior) / (total + PRIOR_PURCHASES)
+    hazard = (seen + PRIOR_PURCHASES * np.diff(shape)) / (total + PRIOR_PURCHASES * shape[1:])
     hazard[0] = 1.0
     share = np.append(0.0, np.append(np.cumprod((1.0 - hazard[1:])[::-1])[::-1], 1.0))
     refunds = float(cohorts.revoked_by_span.sum() / (ever + REFUND_PRIOR))
