@@ -262,6 +262,9 @@ class Records(Protocol):
     def revenue_by_unit(self, since_ms: int) -> Iterator[tuple[str, bool, float]]:
         """(unit, in the hold-out?, revenue) for every unit that was decided on since then."""
 
+    def unclaimed(self, since_ms: int) -> Iterator[StoredOutcome]:
+        """Purchases since then that no decision claims (nothing was offered, or another sender reports them)."""
+
     def release(self, hash_: str) -> StoredRelease | None: ...
 
     def releases(self) -> list[StoredRelease]: ...

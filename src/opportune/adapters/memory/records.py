@@ -217,6 +217,14 @@ class MemoryRecords(Records):
         for unit in sorted(decided):
             yield unit, decided[unit], earned[unit]
 
+    def unclaimed(self, since_ms: int) -> Iterator[StoredOutcome]:
+        found = [
+            one
+            for one in list(self._kept.outcomes.values())
+            if one.kind == "converted" and one.decision is None and one.at_ms >= since_ms
+        ]
+        yield from sorted(found, key=lambda one: (one.at_ms, one.id))
+
     def release(self, hash_: str) -> StoredRelease | None:
         return self._kept.releases.get(hash_)
 

@@ -197,6 +197,10 @@ WITH decided AS (
 SELECT decided.unit, decided.holdout, coalesce(earned.revenue, 0.0)
 FROM decided LEFT JOIN earned ON earned.unit = decided.unit ORDER BY decided.unit
 """
+# Purchases since then that no decision claims
+UNCLAIMED: Final = f"""
+SELECT {OUTCOME} FROM outcomes WHERE kind = 'converted' AND at_ms >= ? AND decision IS NULL ORDER BY at_ms, id
+"""
 
 # One review, and the newest reviews with one status
 REVIEW_BY_ID: Final = f"SELECT {REVIEW} FROM reviews WHERE id = ?"

@@ -238,6 +238,9 @@ class SqliteRecords(Records):
         for unit, holdout, revenue in found:
             yield unit, bool(holdout), revenue
 
+    def unclaimed(self, since_ms: int) -> Iterator[StoredOutcome]:
+        yield from every_known(self._rows.outcome, self._readers.all(queries.UNCLAIMED, since_ms))
+
     def release(self, hash_: str) -> StoredRelease | None:
         row = self._readers.one(queries.RELEASE_BY_HASH, hash_)
         return None if row is None else rows.release(row)

@@ -312,6 +312,13 @@ class RecordsContract(CustomerRecordsContract, RemovalContract):
         assert records.run(lambda tx: tx.outcome(later.id)) == later
         assert records.run(lambda tx: tx.outcome("nothing")) is None
 
+    def test_purchases_that_no_decision_claims(self, records: Records) -> None:
+        early, late = a.outcome(1, at_ms=8, decision=None), a.outcome(2, at_ms=9, decision=None)
+        claimed, other = a.outcome(3, at_ms=9), a.outcome(4, at_ms=9, decision=None, kind="churned")
+        records.run(lambda tx: a.put(tx, late, early, claimed, other))
+        assert list(records.unclaimed(8)) == [early, late]
+        assert list(records.unclaimed(9)) == [late]
+
     def test_releases_and_what_was_live_when(self, records: Records) -> None:
         assert records.live() is None
         records.run(lambda tx: a.put(tx, a.release(1), a.release(2)))
