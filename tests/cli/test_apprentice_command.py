@@ -58,5 +58,6 @@ def test_a_personalizer_that_makes_no_sense_is_a_finding(playbook: Path) -> None
     said = call("check", "--playbook", playbook)
 
     assert said.code == 1
-    assert "exploration" in said.out + said.err
-    assert "`soon` is not a period" in said.out + said.err
+    assert "`1.5` is out of range: it must be from 0 to 1" in said.out
+    assert "`soon` is not a period" in said.out
+    assert said.out.count("opportune.yaml:") == 2

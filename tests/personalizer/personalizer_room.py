@@ -16,7 +16,7 @@ from opportune.adapters.memory.shelf import MemoryShelf
 from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.system.vault import FileVault
 from opportune.core.catalog import Channel, Moment, Offer, Price, Prior, Treatment
-from opportune.core.playbook import App, Holdout, Personalizer, Playbook
+from opportune.core.playbook import App, Holdout, Personalizer, Playbook, Privacy
 from opportune.doors.http.app import build_app
 from opportune.doors.http.keys import ALL_SCOPES, Keyring
 from opportune.flows.region import Region
@@ -73,8 +73,8 @@ class Room:
         self.records.close()
         self.open()
 
-    def release(self, personalizer: Personalizer | None) -> None:
-        made = self.region.release(playbook(personalizer))
+    def release(self, personalizer: Personalizer | None, privacy: Privacy | None = None) -> None:
+        made = self.region.release(playbook(personalizer, privacy or Privacy()))
         self.region.promote(made.hash, "test", "test")
 
     def close(self) -> None:
@@ -119,11 +119,12 @@ class Room:
         return Reply(start["status"], answered, b"".join(one.get("body", b"") for one in sent[1:]))
 
 
-def playbook(personalizer: Personalizer | None) -> Playbook:
+def playbook(personalizer: Personalizer | None, privacy: Privacy) -> Playbook:
     return Playbook(
         app=App(
             project="news", holdout=Holdout(share=0.0, salt="news"),
             moments=(Moment(moment="visit", title="a visit", channels=("web",)),), personalizer=personalizer,
+            privacy=privacy,
         ),
         offers=(
             Offer(

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from personalizer_room import KEY, NEWS, RANK, Room
 
-from opportune.core.playbook import Personalizer
+from opportune.core.playbook import Personalizer, Privacy
 from opportune.flows.personalize import RANKED, SOURCE
+from opportune.flows.retain import retain
+from opportune.ports import StoreBroken
 
 pytestmark = pytest.mark.slow
+DAY_MS = 86_400_000
 
 
 @pytest.fixture
@@ -190,3 +193,36 @@ def test_the_log_alone_gives_the_same_learner_to_the_byte(tmp_path: Path) -> Non
     assert answer["eventId"] == "another"
     assert room.region.personalize.joined().counted.ranked == 81
     room.close()
+
+
+def test_what_outlived_its_period_is_gone_from_the_log_and_from_what_was_learned(tmp_path: Path) -> None:
+    room = Room(tmp_path, Personalizer())
+    room.release(Personalizer(), Privacy(retention={"personal": "7d"}))
+    for number in range(30):
+        if number == 20:
+            room.clock.at_ms += 8 * DAY_MS
+        room.rank(f"e{number}")
+        room.reward(f"e{number}", 1.0)
+    learned = room.region.personalize.joined().learner.learned
+    report = retain(room.region)
+    found = room.region.personalize.joined()
+    data = [stored.signal.data for stored in room.records.signals()]
+    room.close()
+
+    assert learned == 30
+    assert report.signals == 40
+    assert data[:40] == [{}] * 40
+    assert (found.learner.learned, found.counted.ranked) == (10, 10)
+
+
+def test_a_rank_that_could_not_be_kept_is_not_answered(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.rank("before")
+
+    def broken(_: object) -> None:
+        raise StoreBroken("the disk is full")
+
+    monkeypatch.setattr(room.records, "run", broken)
+    reply = room.post(RANK, {**NEWS, "eventId": "e"})
+
+    assert (reply.status, reply.json()["error"]["code"]) == (503, "ServiceUnavailable")
+    assert room.region.personalize.joined().counted.ranked == 1
