@@ -123,6 +123,12 @@ class Machine:
 
         return imported_card(playbook, source, model)
 
+    def tracked(self, place: Place, card: Scorecard, by: str, started_ms: int, ended_ms: int) -> str | None:
+        from opportune.core.models import model_card
+        from opportune.wiring import tracked
+
+        return tracked(card, model_card(card), place.project, by, started_ms, ended_ms)
+
     def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]:
         from opportune.wiring import keyring
 
@@ -205,10 +211,12 @@ def _spoken() -> tuple[type[Exception], ...]:
     """Errors of the domain, each with a sentence of its own that is shown without a trace."""
     from opportune.adapters.duckdb.tables import TableError
     from opportune.adapters.files.shelf import ShelfError
+    from opportune.adapters.mlflow import MlflowError
     from opportune.adapters.playbook import PlaybookError, ScaffoldError
     from opportune.adapters.smtp import SmtpError
     from opportune.adapters.system.vault import VaultError
     from opportune.core.decisions.questions import QuestionError
+    from opportune.core.drift.cases import CaseError
     from opportune.core.features import FeatureError
     from opportune.core.ledger import LedgerError
     from opportune.core.models import LearnError, ModelError
@@ -230,7 +238,7 @@ def _spoken() -> tuple[type[Exception], ...]:
         PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError,
         FeatureError, PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, IdentityError,
         NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
-        BatchError, RegistryError,
+        BatchError, RegistryError, MlflowError, CaseError,
     )  # fmt: skip
 
 

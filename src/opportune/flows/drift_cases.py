@@ -88,7 +88,7 @@ def case_named(region: Region, id_: str) -> DriftCase:
     if len(found) != 1:
         known = ", ".join(f"`{case.id}`" for case in every[:10]) or "none"
         word = "no case is" if not found else "several cases are"
-        raise CaseError(f"{word} called `{id_}`: there are {known}")
+        raise CaseError("unknown", f"{word} called `{id_}`: there are {known}")
     return found[0]
 
 
@@ -162,8 +162,8 @@ def _allowed(by: str, people: Mapping[str, Sequence[Role]]) -> None:
     if by not in people:
         known = ", ".join(f"`{one}`" for one in people) or "nobody"
         raise CaseError(
-            f"`{by}` is not under `people` of the live release's opportune.yaml, which has {known}: add them, with "
-            f"{roles} among their roles"
+            "person", f"`{by}` is not under `people` of the live release's opportune.yaml, which has {known}: "
+            f"add them, with {roles} among their roles"
         )
     if not DECIDING & set(people[by]):
-        raise CaseError(f"`{by}` may not decide this: it takes {roles}")
+        raise CaseError("person", f"`{by}` may not decide this: it takes {roles}")

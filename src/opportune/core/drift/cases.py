@@ -31,7 +31,11 @@ REASON_MAX = 1_000
 
 
 class CaseError(ValueError):
-    """A step that a case cannot take; says what it waits for."""
+    """A step that a case cannot take; says what it waits for. `code` is `unknown`, `person`, `reason` or `stage`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -69,9 +73,9 @@ class DriftCase(msgspec.Struct, frozen=True):
 
 
 WAITS: Mapping[Status, str] = {
-    "proposed": "a person approves or refuses it: `opportune drift approve {id}`",
-    "approved": "the model is trained: `opportune drift retrain`, or the running server does it",
-    "failed": "a person approves another try, or refuses it: `opportune drift approve {id}`",
+    "proposed": "a person approves or refuses it: `opportune cases approve {id}`",
+    "approved": "the model is trained: `opportune cases retrain`, or the running server does it",
+    "failed": "a person approves another try, or refuses it: `opportune cases approve {id}`",
     "trained": "people approve the new artefact (`opportune approve {artefact}`); then make a release and promote it",
     "refused": "nothing: it is over",
     "done": "nothing: it is over",
@@ -101,9 +105,10 @@ def advanced(
 ) -> DriftCase:  # fmt: skip
     """The case one step further; CaseError when it may not go there."""
     if status not in NEXT[case.status]:
-        raise CaseError(f"case `{case.id}` is {case.status.replace('_', ' ')} and waits for this: {waits_for(case)}")
+        stage = case.status.replace("_", " ")
+        raise CaseError("stage", f"case `{case.id}` is {stage} and waits for this: {waits_for(case)}")
     if not why.strip() or len(why) > REASON_MAX:
-        raise CaseError(f"say why in 1 to {REASON_MAX} characters: it is kept with the case")
+        raise CaseError("reason", f"say why in 1 to {REASON_MAX} characters: it is kept with the case")
     return msgspec.structs.replace(
         case, steps=(*case.steps, Step(at_ms, status, by, why.strip())),
         artefact=case.artefact if artefact is None else artefact, release=case.release if release is None else release,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opportune.doors.cli.background import Background, Rest
+from opportune.doors.cli.watching import Train, watcher
 from opportune.flows.backfill import resume
 from opportune.flows.erase import finish
 from opportune.flows.region import Region
@@ -17,9 +18,9 @@ REST_S = 0.05
 DAY_MS = 86_400_000
 
 
-def chores(region: Region) -> tuple[Background, ...]:
-    """In the order in which they are stopped."""
-    return sender(region), keeper(region), follower(region), publisher(region)
+def chores(region: Region, train: Train | None = None) -> tuple[Background, ...]:
+    """In the order in which they are stopped. `train` serves approved cases of drift, where there is a playbook."""
+    return sender(region), keeper(region), watcher(region, train), follower(region), publisher(region)
 
 
 def publisher(region: Region) -> Background:

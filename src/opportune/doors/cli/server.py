@@ -12,6 +12,7 @@ import uvicorn
 from opportune.doors.cli.chores import chores
 from opportune.doors.cli.logs import reticent_logs
 from opportune.doors.cli.output import Refusal
+from opportune.doors.cli.watching import Train
 from opportune.doors.console import ConsoleDeps, Sessions, console_handlers
 from opportune.doors.http.app import build_app
 from opportune.doors.http.keys import Keyring
@@ -26,13 +27,16 @@ PORTS_TRIED = 50
 class Server:
     """Serves a region over HTTP while its `with` block runs; `link` signs in to the console once."""
 
-    def __init__(self, region: Region, keyring: Keyring, listener: socket.socket) -> None:
+    def __init__(
+        self, region: Region, keyring: Keyring, listener: socket.socket, train: Train | None = None
+    ) -> None:
+        """`train` trains models again in a process of its own, for cases of drift that a person approved."""
         reticent_logs()
         self.region = region
         self._listener = listener
         self.host, self.port = listener.getsockname()[:2]
         self._sessions = Sessions(region.clock)
-        self._chores = chores(region)
+        self._chores = chores(region, train)
         deps = ConsoleDeps(
             records=region.records, ledger=region.ledger, pulse=region.pulse, clock=region.clock,
             brain=region.releases.brain, brain_of=region.releases.brain_of, sessions=self._sessions, region=region,

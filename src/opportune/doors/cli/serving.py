@@ -44,6 +44,7 @@ def serve(
 
     from opportune.doors.cli.live import ensure_live
     from opportune.doors.cli.server import Server, listen
+    from opportune.doors.cli.watching import training_apart
 
     stop = Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -51,7 +52,7 @@ def serve(
     with workbench.writing(place) as region:
         ensure_live(workbench, place, region, note)
         keyring, _ = workbench.keys(place)
-        with Server(region, keyring, listen(host, port)) as server:
+        with Server(region, keyring, listen(host, port), training_apart(place.folder, place.region)) as server:
             _banner(server, place, region.releases.live().hash, as_json)
             kept = _written_ns(place)
             while not stop.wait(WATCH_EVERY_S):

@@ -9,6 +9,7 @@ from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter, QueryParameter, SkipValidation
 
+from opportune.core.drift.cases import OPEN
 from opportune.core.ledger import LedgerError
 from opportune.core.signals import format_time
 from opportune.doors.http.problems import HttpProblem
@@ -157,6 +158,7 @@ def metrics_text(region: Region) -> str:
         if micros is not None:
             lines.append(f'opportune_decision_seconds{{quantile="{quantile}"}} {micros / 1e6:.6f}')
     lines += loop_lines(region)
+    lines += drift_lines(region)
     return "\n".join(lines) + "\n"
 
 
@@ -172,6 +174,17 @@ def loop_lines(region: Region) -> list[str]:
         lines.append(f'opportune_breaker_opened_total{{source="{one.source}"}} {one.opened}')
     lines += [f'opportune_missing_total{{what="{what}"}} {count}' for what, count in region.breakers.missing().items()]
     return lines
+
+
+def drift_lines(region: Region) -> list[str]:
+    """Of each model, what its newest windows found, and the cases that wait."""
+    lines, told = [], set()
+    for one in region.records.drift("report", 100):
+        if (one.model, one.status) not in told:
+            told.add((one.model, one.status))
+            lines.append(f'opportune_drift_alarms{{model="{one.model}",series="{one.status}"}} {one.alarms}')
+    waiting = sum(case.status in OPEN for case in region.drift.cases(1_000))
+    return [*lines, f"opportune_drift_cases_open {waiting}"]
 
 
 def decision_named(region: Region, id_: str) -> StoredDecision:

@@ -23,6 +23,7 @@ from opportune.doors.http.api import Decisions, Govern, Ledger, healthz, metrics
 from opportune.doors.http.apprentice import Apprentices
 from opportune.doors.http.consents import Consents
 from opportune.doors.http.customers import AccountsRead
+from opportune.doors.http.drift import DriftDoor
 from opportune.doors.http.features import Features, Lineages
 from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.grants import Grants
@@ -65,6 +66,7 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             Consents,
             Features,
             Lineages,
+            DriftDoor,
             Limits,
             Identities,
             gpc_support,
@@ -152,7 +154,7 @@ def key_guard(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any],
         # A what-if is a question with a body: it writes nothing.
         writes = method not in ("GET", "HEAD") and not path.endswith("/what-if")
         needed = "read" if not writes else "customers" if "/customers/" in path else "govern"
-        if writes and path.startswith("/v1/models/"):
+        if writes and path.startswith(("/v1/models/", "/v1/drift/cases/")):
             needed = "approve"
         if method == "DELETE" and "/customers/" in path:
             needed = "erase"
