@@ -3,7 +3,8 @@
 Run: `python -m benchmarks.personalizer [--peers DIR] [--rounds 1000] [--json]`. A playbook is made and served by
 `opportune serve`; the client (in its own environment) ranks five dishes by the time of day, rewards what is liked and
 activates what it deferred. In process: the CPU time of a rank without its record, for 5, 20 and 50 actions of 10
-features in contexts of 20, and of learning from one.
+features in contexts of 20, and of learning from one. `apprentice`: an application whose own choice is right in half of
+the situations, first beside an apprentice, then online; what the report says, beside the truth of that world.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.peers.environment import NoPeers, python_of
 from opportune.core.bandits.joined import Joined, Rewarded
 from opportune.core.bandits.ranking import RankableAction, RankRequest, Setting, check_rank, rank
+from opportune.doors.cli.apprentice import sentences
+from opportune.flows.apprentice import report_of
 
 REQUIREMENTS = Path(__file__).parent / "peers" / "personalizer_requirements.txt"
 PEER = Path(__file__).parent / "peers" / "personalizer_peer.py"
@@ -49,6 +54,36 @@ def in_process(actions: int, ranks: int) -> dict[str, float]:
 
 def _action(id_: str, chance: random.Random) -> RankableAction:
     return RankableAction(id_, ({f"f{place}": f"v{chance.randrange(5)}" for place in range(10)},))
+
+
+def apprenticed(calls: int, seed: int = 3) -> dict[str, Any]:
+    """The report of an apprentice, and of the same learner gone online, beside what is true in this world."""
+    chance, joined, found = random.Random(seed), Joined(), {}
+    plans, foods = ("basic", "team", "pro", "trial"), ("tour", "video", "call", "chat")
+    pays = {plan: {food: 0.05 + 0.15 * (n == m) for m, food in enumerate(foods)} for n, plan in enumerate(plans)}
+    own = {"basic": "tour", "team": "video", "pro": "tour", "trial": "tour"}
+    truth: dict[str, list[float]] = {"own": [], "learner": []}
+    at = 0
+    for mode in ("apprentice", "online"):
+        setting = Setting(mode=mode, exploration=0.2)
+        joined.judged.clear()
+        truth = {"own": [], "learner": []}
+        for _ in range(calls):
+            at += 1
+            plan = chance.choice(plans)
+            ordered = sorted(foods, key=lambda food: food != own[plan])
+            request = RankRequest(tuple(map(RankableAction, ordered)), ({"plan": plan, "day": chance.randrange(7)},))
+            ranked = rank(request, check_rank(request), joined.learner, setting, f"e{at}", at, chance.random())
+            joined.take(ranked)
+            joined.take(Rewarded(ranked.event, at, float(chance.random() < pays[plan][ranked.chosen])))
+            truth["own"].append(pays[plan][own[plan]])
+            truth["learner"].append(pays[plan][ranked.wanted])
+        report = report_of(mode, joined, list(joined.judged))
+        found[mode] = {
+            "report": msgspec.to_builtins(report), "said": list(sentences(report)),
+            "true_own": sum(truth["own"]) / calls, "true_learner": sum(truth["learner"]) / calls,
+        }  # fmt: skip
+    return found
 
 
 def over_http(python: Path, rounds: int) -> dict[str, Any]:
@@ -88,6 +123,7 @@ def _listening(server: subprocess.Popen[str]) -> str:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"in_process": {str(n): in_process(n, options.ranks) for n in (5, 20, 50)}}
+    found["apprentice"] = apprenticed(4 * options.rounds)
     if options.peers is None:
         found["no_peers"] = "say --peers DIR to install and run Microsoft's client"
         return found
@@ -102,6 +138,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def told(found: dict[str, Any]) -> Iterator[str]:
     for actions, one in found["in_process"].items():
         yield f"{actions:>3} actions: rank {one['rank_ms']:.2f} ms of CPU, learning from one {one['learn_ms']:.2f} ms"
+    for one in found["apprentice"].values():
+        yield ""
+        yield from one["said"]
+        yield f"true: its own choice {one['true_own']:.4f}, the learner's {one['true_learner']:.4f}"
+    yield ""
     if "no_peers" in found:
         yield f"the client did not run: {found['no_peers']}"
         return

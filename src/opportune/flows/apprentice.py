@@ -76,7 +76,7 @@ def learner_report(region: Region, last: int) -> LearnerReport:
     setting = region.personalize.setting()
     with region.personalize.reading() as joined:
         judged = list(joined.judged)[-last:]
-        return _learner_report(setting.mode, joined, judged)
+        return report_of(setting.mode, joined, judged)
 
 
 def release_report(
@@ -89,7 +89,8 @@ def release_report(
     return ReleaseReport(release, region.records.live(), found.of, matching, found)
 
 
-def _learner_report(mode: str, joined: Joined, judged: Sequence[Judged]) -> LearnerReport:
+def report_of(mode: str, joined: Joined, judged: Sequence[Judged]) -> LearnerReport:
+    """The report over these judged calls."""
     counted = {**msgspec.structs.asdict(joined.counted), "learned": joined.learner.learned}
     if not judged:
         return LearnerReport(mode, 0, joined.waiting, counted, None, None, None, None, None, None)

@@ -46,7 +46,7 @@ def _learner(region: Region, last: int, as_json: bool) -> None:
         found = learner_report(region, last)
     except RankError as error:
         raise Refusal(str(error)) from None
-    emit(as_json, msgspec.to_builtins(found), "\n".join(_told(found)))
+    emit(as_json, msgspec.to_builtins(found), "\n".join(sentences(found)))
 
 
 def _release(region: Region, release: str, last: int, as_json: bool) -> None:
@@ -69,7 +69,8 @@ def _release(region: Region, release: str, last: int, as_json: bool) -> None:
     say(f"what it would have earned: `opportune evaluate {release}`")
 
 
-def _told(found: LearnerReport) -> Iterator[str]:
+def sentences(found: LearnerReport) -> Iterator[str]:
+    """A report for people."""
     counted = found.counted
     yield (
         f"{found.mode}: {counted['ranked']:,} calls to rank, {counted['settled']:,} settled "
