@@ -123,11 +123,12 @@ class Machine:
 
         return imported_card(playbook, source, model)
 
-    def tracked(self, place: Place, card: Scorecard, by: str, started_ms: int, ended_ms: int) -> str | None:
-        from opportune.core.models import model_card
+    def tracked(
+        self, place: Place, card: Scorecard, files: Mapping[str, str], by: str, started_ms: int, ended_ms: int
+    ) -> str | None:
         from opportune.wiring import tracked
 
-        return tracked(card, model_card(card), place.project, by, started_ms, ended_ms)
+        return tracked(card, files, place.project, by, started_ms, ended_ms)
 
     def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]:
         from opportune.wiring import keyring

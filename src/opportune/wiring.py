@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import gc
 import json
+import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
@@ -144,7 +145,16 @@ def scanned_of(folder: Path) -> list[Path]:
 
 
 def imported_card(playbook: Playbook, source: str, model: str | None) -> tuple[Scorecard, str]:
-    """A model from a file, and where it came from; RegistryError for a pickle and for what is no model."""
+    """A model from a file or from an MLflow registry, and where it came from; RegistryError for a pickle and for what
+    is no model."""
+    from opportune.adapters.mlflow import MlflowError, fetched, parse_reference, server_of
+
+    if source.startswith("mlflow:"):
+        reference, server = parse_reference(source), server_of(os.environ)
+        if server is None:
+            raise MlflowError("set MLFLOW_TRACKING_URI to the address of the MLflow server that has the model")
+        data, where = fetched(server, reference)
+        return card_of(playbook, data, f"`{where}`", model), where
     path = Path(source)
     if not path.is_file():
         message = f"there is no file `{source}`: name a scorecard, a LightGBM text or an ONNX file"
@@ -161,6 +171,28 @@ def card_of(playbook: Playbook, data: bytes, name: str, model: str | None) -> Sc
     if model is not None and card.model != model:
         raise RegistryError("unreadable", f"{name} is the model `{card.model}`, not `{model}`: leave `--model` out")
     return card
+
+
+def tracked(
+    card: Scorecard, files: Mapping[str, str], project: str, by: str, started_ms: int, ended_ms: int
+) -> str | None:
+    """Logs a training run to the MLflow server that MLFLOW_TRACKING_URI names; a sentence about it, None without one.
+
+    INVARIANT: a server that is down never fails a training: the sentence says so, and how to send it later.
+    """
+    from opportune.adapters.mlflow import MlflowError, log_run, server_of
+
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "").strip() or f"opportune {project}"
+    try:
+        server = server_of(os.environ)
+        if server is None:
+            return None
+        run = log_run(
+            server, card, files, experiment=experiment, by=by, started_ms=started_ms, ended_ms=ended_ms
+        )
+    except MlflowError as error:
+        return f"not logged to MLflow, the model itself is kept: {error}; `opportune models log MODEL` sends it later"
+    return f"logged to MLflow as run {run} of `{experiment}` at {server.shown}"
 
 
 def keyring(

@@ -45,11 +45,16 @@ def train(
     except LearnError as error:
         raise Refusal(f"{workbench.places(playbook, 'models')[model]}: {error}") from None
     with workbench.reading(place) as region:
+        started_ms = region.clock.now_ms()
         card = learn(region.records, release, spec, trainer, region.releases.brain_of, lambda step: note(f"… {step}"))
+        ended_ms = region.clock.now_ms()
     with workbench.reading(place) as region:
         name = region.registry.offer(card, by or actor(), spec)
     plots = plots_of(card)
-    folder = workbench.report(place, name, {"model-card.md": model_card(card, plots), **plots})
+    files = {"model-card.md": model_card(card, plots), **plots}
+    folder = workbench.report(place, name, files)
+    if (tracked := workbench.tracked(place, card, files, by or actor(), started_ms, ended_ms)) is not None:
+        note(tracked)
     approve = f"opportune approve {name[:12]} --by PERSON --reason TEXT"
     following = approve if card.approved else "see which gate failed, and what the playbook asks of it"
     said = f"{describe(card)}\non the shelf as {name}\nmodel card and plots: {folder}\nnext: {following}"

@@ -1,4 +1,4 @@
-"""Commands about models after training: `models`, `models show|history|import|refuse|retire`, `approve`."""
+"""Commands about models after training: `models`, `models show|history|import|log|refuse|retire`, `approve`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
-from opportune.doors.cli.output import FOUND_SOMETHING, emit, table
+from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, table
 
 if TYPE_CHECKING:
     from opportune.core.registry import Standing
@@ -96,6 +96,29 @@ def import_(
     with workbench.writing(workbench.place(playbook, in_region)) as region:
         standing = region.registry.propose(card, by, spec, source=origin, reason=reason)
     _decided(as_json, standing)
+
+
+def log(
+    ctx: typer.Context, model: Which, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False
+) -> None:
+    """Log a model's training run to the MLflow server that MLFLOW_TRACKING_URI names."""
+    from opportune.core.models import model_card, plots_of
+
+    workbench = bench(ctx)
+    place = workbench.place(playbook, in_region)
+    with workbench.reading(place) as region:
+        name = region.registry.named(model)
+        card, standing = region.registry.card(name), region.registry.standing(name)
+    at_ms = standing.proposed_ms or 0
+    plots = plots_of(card)
+    author = standing.authors[0] if standing.authors else "unknown"
+    said = workbench.tracked(place, card, {"model-card.md": model_card(card, plots), **plots}, author, at_ms, at_ms)
+    if said is None:
+        raise Refusal("set MLFLOW_TRACKING_URI to the address of an MLflow server, such as http://127.0.0.1:5000")
+    logged = said.startswith("logged")
+    emit(as_json, {"card": name, "logged": logged, "said": said}, said)
+    if not logged:
+        raise typer.Exit(FOUND_SOMETHING)
 
 
 def approve(

@@ -128,6 +128,11 @@ class Workbench(Protocol):
         """A model from a file, or from another registry (`mlflow:NAME/VERSION`), and where it came from;
         RegistryError for a pickle and for what is no model."""
 
+    def tracked(
+        self, place: Place, card: Scorecard, files: Mapping[str, str], by: str, started_ms: int, ended_ms: int
+    ) -> str | None:
+        """Logs a training run to a tracking server, when one is set up: a sentence about it. Never fails."""
+
     def keys(self, place: Place) -> tuple[Keyring, Mapping[str, str]]: ...
 
     def add_key(self, place: Place, name: str, scopes: frozenset[str]) -> str:
