@@ -1,4 +1,4 @@
-"""Estimated effects against the truth, where it is known: error, calibration, honest intervals, what acting on it earns.
+"""Estimated effects against the truth, where it is known: error, calibration, intervals, what acting on it earns.
 
     python -m benchmarks.known_effects [--rows 8000] [--seeds 3] [--algorithms additive,dr_learner,…]
 
@@ -76,8 +76,9 @@ def _naive(log: TrainingSet) -> Floats:
     """Per offer, the share of buyers among the offered less that among the others."""
     found = []
     for offer in OFFERS:
-        sides = [[row.bought for row in log.examples if row.offer == offer and row.treated is on] for on in (True, False)]
-        found.append(float(np.mean(sides[0]) - np.mean(sides[1])))
+        rows = [row for row in log.examples if row.offer == offer]
+        offered, others = ([row.bought for row in rows if row.treated is on] for on in (True, False))
+        found.append(float(np.mean(offered) - np.mean(others)))
     return np.array(found)
 
 

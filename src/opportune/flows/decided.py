@@ -35,6 +35,9 @@ CHANCE_MIN = 0.02
 (trimming by the logged probability alone, Crump et al. 2009, leaves the effect among the others unbiased)."""
 
 
+PAGE = 1_000
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """Who was assigned which offer, by chance: `probability` is that of what was done. `values` are those of the
     spec's features as read then, `beside` those of its segments and protected features that are none of these.
@@ -91,6 +94,14 @@ def assignments_among(
             left_out["decision without an offer that chance could have made"] += 1
         found += rows
     return Decided(tuple(found), dict(left_out))
+
+
+def _newest(records: Records, last: int) -> Iterator[StoredDecision]:
+    """The newest decisions, the newest first, a page at a time: all at once would fill the memory."""
+    before: str | None = None
+    while last > 0 and (page := records.decisions(min(last, PAGE), before=before)):
+        yield from page
+        before, last = page[-1].id, last - len(page)
 
 
 def _unusable(record: DecisionRecord) -> str:

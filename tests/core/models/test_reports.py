@@ -95,6 +95,7 @@ def test_small_groups_are_left_out_and_numbers_are_cut_into_quarters() -> None:
     assert min(found.values()) >= GROUP_ROWS_MIN
 
 
+@pytest.mark.slow
 def test_a_group_that_is_treated_alike_shows_no_gap_that_is_certain() -> None:
     certain = 0
     for seed in range(20):
