@@ -16,11 +16,13 @@ from opportune.core.contacts import compile_limits, compile_quiet_hours, compile
 from opportune.core.contracts import ContractError, compile_contract, compile_contracts
 from opportune.core.customers import consent_key
 from opportune.core.decisions.brain import Brain, Floats
+from opportune.core.decisions.customer_scores import CUSTOMER_TARGETS, score_name
+from opportune.core.decisions.further import models_of
 from opportune.core.decisions.pools import Pools
 from opportune.core.durations import parse_duration_ms
 from opportune.core.expressions import parse
 from opportune.core.features import CompiledViews, compile_views
-from opportune.core.models import Scorecard, card_hash, compile_scorecard
+from opportune.core.models import Scorecard
 from opportune.core.payloads import CompiledPayloads, PayloadError, compile_payloads
 from opportune.core.playbook import Playbook
 from opportune.core.policies import CandidateTable, Requirement, Requirements, Variable, compile_policies
@@ -124,7 +126,7 @@ def compile_brain(
         raise ReleaseError("offers", playbook.app.project, "no offer has a treatment for any channel")
     offers = tuple(offer.offer for offer in playbook.offers)
     place = {offer: index for index, offer in enumerate(offers)}
-    card = cards[0] if cards else None
+    models = models_of(cards, offers, views.names)
     limits = compile_limits(playbook.app.limits, playbook.channels, candidates)
     variables = variables_of(playbook, views)
     rules = playbook.policies
@@ -160,11 +162,12 @@ def compile_brain(
         rules={rule.id: rule for rule in rules},
         required=Requirements(requirements_of(playbook, candidates), variables, table),
         rule_names={rule.id: tuple(sorted(parse(rule.when, types).names)) for rule in rules},
-        model=None if card is None else compile_scorecard(card, offers, views.names),
+        model=models.model,
         levers=np.array([candidate.offer.lever for candidate in candidates], np.float64),
         weights={one.moment: _weights(one, candidates) for one in playbook.app.moments},
         pools=pools,
-        model_name=None if card is None else f"{card.model}@{card_hash(card)[:12]}",
+        model_name=models.name,
+        further=models.further,
     )
 
 
@@ -214,6 +217,12 @@ def variables_of(playbook: Playbook, views: CompiledViews) -> tuple[Variable, ..
         Variable("offer.purpose", "string", "candidate", "the purpose it rests on"),
         Variable("channel.id", "string", "candidate", "the channel"),
         Variable("channel.kind", "string", "candidate", "pull, push or agent"),
+    ]
+    learned = {model.target: model.model for model in playbook.models}
+    found += [
+        Variable(score_name(target), "double", "request", f"the chance, by the model `{learned[target]}`")
+        for target in CUSTOMER_TARGETS
+        if target in learned
     ]
     found += [
         Variable(f"offer.{name}", type_, "candidate", "attribute")

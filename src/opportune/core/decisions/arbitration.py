@@ -26,7 +26,8 @@ class Estimate(msgspec.Struct, frozen=True):
     """What scoring found: per place in `brain.offers`, probabilities and the error of the uplift.
 
     `model` is None when every number is the owner's prior; `prior` marks the places where it is. `scored` are the
-    places the numbers are of, ascending, where not all offers were scored.
+    places the numbers are of, ascending, where not all offers were scored. `money` is what an acceptance brings where
+    a model says so (else not a number), `tiring` by what the cost of a contact is multiplied; None: nobody says.
     """
 
     p_accept: Sequence[float]
@@ -36,6 +37,8 @@ class Estimate(msgspec.Struct, frozen=True):
     prior: frozenset[int] = frozenset()
     scores: Scores | None = None
     scored: Sequence[int] | None = None
+    money: Sequence[float] | None = None
+    tiring: Sequence[float] | None = None
 
     def columns(self, places: Ints) -> Ints:
         """Where the numbers of these places are."""
@@ -155,6 +158,9 @@ def _values(
     """What each candidate left is worth, in money, its standard error, and what of it is believed; see
     `playbook.Arbitration`."""
     left, places, margins = pool.left, estimate.columns(pool.places), pool.margins
+    if estimate.money is not None:
+        said = np.asarray(estimate.money)[places]
+        margins = np.where(np.isnan(said), margins, said)
     uplift, spreads = np.asarray(estimate.uplift)[places], np.asarray(estimate.uplift_se)[places]
     pcvl = brain.app.arbitration.method == "pcvl"
     p_accept = np.asarray(estimate.p_accept)[places] if pcvl or seen.beliefs is not None else uplift
@@ -172,7 +178,8 @@ def _values(
         spreads *= margins
         for channel, count in _recent(seen).items():
             if (tired := pool.tired.get(channel)) is not None:
-                values -= tired * count
+                more = 1.0 if estimate.tiring is None else np.asarray(estimate.tiring)[places]
+                values -= tired * more * count
     if listed.levers:
         added = np.array([listed.levers.get(index, 0.0) for index in left.tolist()])
         values += added

@@ -52,7 +52,7 @@ def choose_rows(
     columns = _columns(brain, scores)
     weighed_rows = [] if beliefs is None else _weighed(brain, scores, beliefs, columns)
     p_accept, uplift = columns[0], columns[1]
-    values, spreads = _values(brain, moment, columns, standing, bits, tired)
+    values, spreads = _values(brain, moment, columns, standing, bits, tired, scores)
     forcing = np.broadcast_to(standing.forced, left.shape) & left
     forced = any_of(forcing)
     pool = (values + UPPER_BOUND_SE * spreads > 0.0) & bits
@@ -125,22 +125,27 @@ def _doubt(brain: Brain, weighed: Sequence[tuple[Ints, Weighed]], spreads: Float
 
 def _values(
     brain: Brain, moment: str, columns: tuple[Floats, Floats, Floats], standing: RowStanding, bits: Bools,
-    tired: Mapping[str, Ints],
+    tired: Mapping[str, Ints], scores: RowScores,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """What each candidate is worth, in money, and its standard error."""
+    margins = brain.margins
+    if scores.money is not None:
+        said = scores.money[:, brain.places]
+        margins = np.where(np.isnan(said), margins, said)
     p_accept, uplift, uplift_se = columns
     size = len(brain.candidates)
     if brain.app.arbitration.method == "pcvl":
-        factors = brain.margins * brain.levers * brain.weights[moment]
+        factors = margins * brain.levers * brain.weights[moment]
         values = p_accept * factors
         spreads = uplift_se * factors
     else:
-        values = uplift * brain.margins - brain.costs
-        spreads = uplift_se * brain.margins
+        values = uplift * margins - brain.costs
+        spreads = uplift_se * margins
+        fatigue = brain.fatigue if scores.tiring is None else brain.fatigue * scores.tiring[:, brain.places]
         for channel, counts in tired.items():
             mask = brain.channel_masks.get(channel, 0)
             reached = bits_of(words_of(mask, (size + 63) // 64), size)
-            values -= np.where(reached, brain.fatigue * counts[:, None], 0.0)
+            values -= np.where(reached, fatigue * counts[:, None], 0.0)
     if standing.levers is not None:
         money, where = standing.levers
         values = np.where(where & bits, values + money, values)

@@ -23,6 +23,14 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+class Further(msgspec.Struct, frozen=True):
+    """A model beside that of the uplift: its name, and what it says of the average training row, per offer."""
+
+    name: str
+    model: CompiledModel
+    usual: tuple[float, ...]
+
+
 class Brain(msgspec.Struct, frozen=True):
     """Everything a decision needs from its release. Masks are bitsets over `candidates`, in their order.
 
@@ -33,7 +41,8 @@ class Brain(msgspec.Struct, frozen=True):
     `windows` say which candidates are not valid at an instant. `purposes` are the
     purposes offers rest on. `required` judges what offers require, jointly. `by_id` gives a candidate by its id,
     `rules` and `rule_names` each policy by id and the names its condition reads, `contracts` the newest contract of
-    each signal type, for explanations.
+    each signal type, for explanations. `further` are models beside `model` by what they predict, see
+    `decisions.further`.
     """
 
     release: str
@@ -69,6 +78,7 @@ class Brain(msgspec.Struct, frozen=True):
     pools: Pools
     contracts: Mapping[str, SignalContract] = {}
     volumes: tuple[VolumeRule, ...] = ()
+    further: Mapping[str, Further] = {}
 
     def mask_of(self, channels: tuple[str, ...]) -> int:
         """The candidates in any of these channels."""

@@ -28,6 +28,7 @@ from opportune.core.decisions.changes import (
     place_of,
     step_of,
 )
+from opportune.core.decisions.customer_scores import CUSTOMER_TARGETS, score_name
 from opportune.core.decisions.levels import LEVELS_MAX, answer, atoms, beside, instants, levels, nearest
 from opportune.core.decisions.records import Seen
 from opportune.core.decisions.shortlist import REQUIRES, request_values
@@ -84,7 +85,12 @@ class Clearings:
         self._rules: dict[str, Rule] = {}
         self._few = len(brain.offers) <= OFFERS_MAX
         self._windows = _windows(brain, range(len(brain.candidates))) if self._few else frozenset()
-        self._model = brain.model.levels() if isinstance(brain.model, CompiledModel) else {}
+        self._model = _levels_of_models(brain)
+        self._derived = {
+            score_name(target): one.model.feature_names
+            for target, one in brain.further.items()
+            if target in CUSTOMER_TARGETS
+        }
         self._reading: dict[str, list[Node]] | None = None
         self._levels: dict[tuple[object, ...], list[object]] = {}
         self._opening: dict[tuple[object, ...], Ways] = {}
@@ -268,9 +274,11 @@ class Clearings:
 
     def _facts(self, names: Iterable[str], state: State, index: int) -> list[Fact]:
         """Other values of those of the variables that a customer or a question can have others of."""
+        # What a model says of the customer changes with what the model reads.
+        every = dict.fromkeys(one for name in names for one in self._derived.get(name, (name,)))
         return [
             Fact(name, value)
-            for name in names
+            for name in every
             if self._kinds.get(name) == "request" and name not in TIMES and name != "moment.id"
             for old in (fact_of(state, name),)
             for value in self._levels_of(name, state, index)
@@ -426,6 +434,16 @@ class Clearings:
             return found
         own = self._requirement(self._brain.candidates[index].offer)
         return [*found, *(atom for one, atom in _reading(own) if one == name)]
+
+
+def _levels_of_models(brain: Brain) -> dict[str, tuple[object, ...]]:
+    """Where some model's numbers may change, by feature."""
+    found: dict[str, tuple[object, ...]] = {}
+    own = [brain.model] if isinstance(brain.model, CompiledModel) else []
+    for model in (*own, *(one.model for one in brain.further.values())):
+        for name, known in model.levels().items():
+            found[name] = tuple(dict.fromkeys((*found.get(name, ()), *known)))
+    return found
 
 
 def _reading(rule: Rule) -> list[tuple[str, Node]]:

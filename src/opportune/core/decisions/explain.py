@@ -260,6 +260,8 @@ def _values(record: DecisionRecord, candidate: Candidate) -> dict[str, Any]:
     seen = record.seen
     values: dict[str, Any] = dict(seen.features)
     values.update({f"context.{name}": value for name, value in record.asked.context.items()})
+    if record.result.further is not None:
+        values.update(record.result.further.customer)
     values["moment.id"] = record.asked.moment
     values["local_hour"] = seen.local_minute // 60
     values["account_known"] = seen.account is not None

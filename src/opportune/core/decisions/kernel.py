@@ -10,6 +10,7 @@ from opportune.core.decisions.arbitration import Estimate, arbitrate
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.choose import confidence
 from opportune.core.decisions.draws import in_holdout
+from opportune.core.decisions.further import said, with_further
 from opportune.core.decisions.masks import mask_text
 from opportune.core.decisions.records import Asked, Disposition, Pick, Reason, Result, Seen
 from opportune.core.decisions.shortlist import Shortlist, dominant_reason, shortlist, to_review
@@ -73,8 +74,13 @@ SCORED_WHOLE_MAX = 128
 
 
 def score(brain: Brain, seen: Seen, *, usable: bool, some: Sequence[int] | None = None) -> Estimate:
-    """The model's numbers, and the owner's priors where it has none or may not be used: for every offer, or for
+    """The models' numbers, and the owner's priors where they have none or may not be used: for every offer, or for
     `some`, by their places, ascending. A model of another make is always asked about all."""
+    estimate = _effects(brain, seen, usable=usable, some=some)
+    return with_further(brain, seen.features, estimate) if usable and brain.further else estimate
+
+
+def _effects(brain: Brain, seen: Seen, *, usable: bool, some: Sequence[int] | None) -> Estimate:
     if brain.model is None or not usable:
         places = range(len(brain.priors)) if some is None else some
         priors = [brain.priors[place] for place in places]
@@ -119,7 +125,7 @@ def choose(
     degraded: tuple[str, ...] = (),
 ) -> Result:
     """Arbitration over what is left, NO_OFFER among them; the hold-out, the gate and the obligations."""
-    base = _result(listed, estimate, held, degraded)
+    base = _result(brain, seen, listed, estimate, held, degraded)
     if not listed.left:
         return base("no_offer", dominant_reason(brain, asked, listed.stages))
     drawn = arbitrate(brain, asked, seen, listed, estimate, decision_id)
@@ -174,8 +180,10 @@ def _fallback(step: str, fault: str, held: bool, degraded: tuple[str, ...]) -> R
 
 
 def _result(
-    listed: Shortlist, estimate: Estimate, held: bool, degraded: tuple[str, ...]
+    brain: Brain, seen: Seen, listed: Shortlist, estimate: Estimate, held: bool, degraded: tuple[str, ...]
 ) -> Callable[..., Result]:
+    further = said(brain, seen.features, estimate, brain.pools.of(listed.left).offers)
+
     def build(disposition: Disposition, reason: Reason, **found: object) -> Result:
         return Result(
             disposition,
@@ -184,6 +192,7 @@ def _result(
             model=estimate.model,
             degraded=degraded,
             stages=tuple((stage, rule, mask_text(mask)) for stage, rule, mask in listed.stages),
+            further=further,
             skipped=tuple((policy, mask_text(mask), names) for policy, mask, names in listed.skipped),
             **found,  # type: ignore[arg-type]
         )

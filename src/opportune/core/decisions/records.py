@@ -124,6 +124,17 @@ class ScoredRow(msgspec.Struct, frozen=True):
     probability: float
 
 
+class Said(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What models beside the uplift's said: their names by what they predict; `customer` by the names that policies
+    read. `money` (what an acceptance brings; None: its margin stands) and `tiring` (by what the cost of a contact is
+    multiplied) follow the offers of `Scored`."""
+
+    models: Mapping[str, str] = {}
+    customer: Mapping[str, float] = {}
+    money: tuple[float | None, ...] = ()
+    tiring: tuple[float, ...] = ()
+
+
 class Pick(msgspec.Struct, frozen=True, array_like=True):
     """A further offer of a slate, after the first; its probability is over what was left once those before it
     were picked."""
@@ -144,7 +155,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     not forbid by themselves: (policy, mask, names of what was missing). `why` are the chosen candidate's features
     with their parts of its predicted effect. `would` is the candidate a held-out customer would have been offered.
     `slate` are further offers beside the first, at most `Asked.limit` with it. `forced` are the policies that forced
-    the choice: nothing was weighed, and nobody learns from it as if it had been.
+    the choice: nothing was weighed, and nobody learns from it as if it had been. `further` is what models beside that
+    of the uplift said.
     """
 
     disposition: Disposition
@@ -166,6 +178,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     would: str | None = None
     slate: tuple[Pick, ...] = ()
     forced: tuple[str, ...] = ()
+    further: Said | None = None
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -96,7 +96,7 @@ def arranged(brain: Brain, scenario: Scenario) -> Brain:
     exploration = Exploration(method="off") if scenario.draw is None else brain.app.exploration
     app = msgspec.structs.replace(brain.app, holdout=holdout, exploration=exploration)
     brain = msgspec.structs.replace(brain, app=app)
-    return brain if scenario.model else msgspec.structs.replace(brain, model=None, model_name=None)
+    return brain if scenario.model else msgspec.structs.replace(brain, model=None, model_name=None, further={})
 
 
 def asked_of(brain: Brain, scenario: Scenario) -> Asked:

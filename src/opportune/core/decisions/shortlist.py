@@ -9,6 +9,7 @@ import msgspec
 
 from opportune.core.contacts import in_quiet_hours, out_of_room, over_limits
 from opportune.core.decisions.brain import Brain
+from opportune.core.decisions.customer_scores import customer_scores
 from opportune.core.decisions.records import Asked, Reason, Seen
 from opportune.core.policies import Held
 
@@ -67,6 +68,8 @@ def request_values(brain: Brain, asked: Asked, seen: Seen) -> dict[str, Any]:
     values["local_hour"] = seen.local_minute // 60
     values["account_known"] = seen.account is not None
     values["now"] = seen.at_ms
+    if brain.further:
+        values.update(customer_scores(brain, seen.features))
     return values
 
 

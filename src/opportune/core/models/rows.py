@@ -23,12 +23,15 @@ DOUBLES_EXACT_MAX = 2**53
 
 
 class RowScores(msgspec.Struct, frozen=True):
-    """Per row and offer, as `Scores` has them; `failed` marks rows that a model said nothing of."""
+    """Per row and offer, as `Scores` has them; `failed` marks rows that a model said nothing of.
+    `money` and `tiring` as in `Estimate`."""
 
     p_accept: Floats
     uplift: Floats
     uplift_se: Floats
     failed: NDArray[np.bool_] | None = None
+    money: Floats | None = None
+    tiring: Floats | None = None
 
 
 class RowModel:
