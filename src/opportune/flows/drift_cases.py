@@ -81,6 +81,11 @@ def approved_cases(drift: Drift) -> list[DriftCase]:
     return drift.cases(status="approved")[::-1]
 
 
+def waiting_cases(drift: Drift) -> list[DriftCase]:
+    """Cases that wait for a person's decision, the newest first."""
+    return [case for case in drift.cases() if case.status in ("proposed", "failed", "stuck")]
+
+
 def case_named(region: Region, id_: str) -> DriftCase:
     """The case with this id, or whose id begins so; CaseError for none or several."""
     every = [decode_case(one.body) for one in region.records.drift("case", 10_000)]

@@ -86,12 +86,11 @@ def miscalibration(
     """(change of observed less predicted share as the root of its mean square, without what chance adds; p).
 
     Bin by bin, as Hosmer and Lemeshow (1980) do; taking the variance off the square is the correction of Bröcker
-    (2012). Bins with fewer than `rows_min` rows on a side are not looked at.
+    (2012). Neighbouring bins are put together until each side has `rows_min` rows and is expected to have
+    EXPECTED_MIN of both answers.
     """
     gaps, variances, weights = [], [], []
-    for was, is_ in zip(before, now, strict=True):
-        if was.rows < rows_min or is_.rows < rows_min:
-            continue
+    for was, is_ in _filled(before, now, rows_min):
         chance = (was.happened + is_.happened + 1.0) / (was.rows + is_.rows + 2.0)
         gaps.append((is_.happened - is_.predicted) / is_.rows - (was.happened - was.predicted) / was.rows)
         variances.append(chance * (1.0 - chance) * (spread_before / was.rows + spread_now / is_.rows))
@@ -151,6 +150,27 @@ def chi_squared_tail(statistic: float, freedom: int) -> float:
     for index in range(1, (freedom + 1) // 2):
         found += exp(-half + (index - 0.5) * log(half)) / gamma(index + 0.5)
     return min(1.0, found)
+
+
+def _filled(before: Sequence[Cell], now: Sequence[Cell], rows_min: int) -> list[tuple[Cell, Cell]]:
+    """Bins of both sides, neighbours put together until the normal law holds well enough; what is left over at the
+    end goes to the last."""
+    found: list[tuple[Cell, Cell]] = []
+    was, is_ = Cell(), Cell()
+    for one, other in zip(before, now, strict=True):
+        was, is_ = _sum(was, one), _sum(is_, other)
+        least = min(was.rows, is_.rows)
+        chance = (was.happened + is_.happened) / max(was.rows + is_.rows, 1)
+        if least >= rows_min and least * min(chance, 1.0 - chance) >= EXPECTED_MIN:
+            found.append((was, is_))
+            was, is_ = Cell(), Cell()
+    if found:
+        found[-1] = _sum(found[-1][0], was), _sum(found[-1][1], is_)
+    return found
+
+
+def _sum(one: Cell, other: Cell) -> Cell:
+    return Cell(one.rows + other.rows, one.predicted + other.predicted, one.happened + other.happened)
 
 
 def _shares(before: Bins, now: Bins) -> tuple[Floats, Floats, float, float]:

@@ -12,8 +12,8 @@ from litestar.params import FromPath
 from opportune.core.registry import RegistryError
 from opportune.doors.console import model_figures
 from opportune.doors.console.desk import AnyPage, Desk, as_json, redirect
+from opportune.doors.console.people import known_person, person_of
 from opportune.doors.console.security import AnyRequest
-from opportune.doors.console.sessions import COOKIE
 from opportune.flows.region import NotReady, Region
 from opportune.ports import ShelfError
 from opportune.views.models import ModelView, by_hash, model_view, models_view
@@ -60,7 +60,7 @@ class ModelsRoom:
         if step is None:
             raise NotFoundException(f"there is no page `/console/models/{name}/{what}`")
         reason = form.get("reason", "")
-        by, trouble = self._person(request, form.get("key", ""))
+        by, trouble = person_of(self._desk, request, form.get("key", ""))
         if by is None:
             return self._page(request, view, trouble=trouble, typed=reason, status=403)
         try:
@@ -71,35 +71,16 @@ class ModelsRoom:
             return self._page(request, self._view(name), f"{said[:1].upper()}{said[1:]}.", reason, 422)
         return redirect(f"/console/models/{view.line.card}")
 
-    def _person(self, request: AnyRequest, key: str) -> tuple[str | None, str]:
-        """The person of this session, or of a key, who is remembered; None and why, where there is none."""
-        sessions, session = self._desk.deps.sessions, request.cookies.get(COOKIE, "")
-        known = sessions.person(session)
-        if not key.strip() and known is not None:
-            return known, ""
-        ring = self._desk.deps.keyring
-        caller = None if ring is None else ring.caller(key.strip())
-        if caller is None or "approve" not in caller.scopes:
-            return None, (
-                "That is no key that may approve. Make one for a person with `opportune keys add NAME --scopes "
-                "approve,read`, where NAME stands under `people` of opportune.yaml."
-            )
-        sessions.name(session, caller.name)
-        return caller.name, ""
-
     def _page(
         self, request: AnyRequest, view: ModelView, trouble: str = "", typed: str = "", status: int = 200
     ) -> AnyPage:
         training = None if view.card is None else view.card.training
         return self._desk.page(
             request, "model.html", status, view=view, line=view.line, training=training,
-            report=None if training is None else training.report, person=self._person_shown(request),
+            report=None if training is None else training.report, person=known_person(self._desk, request),
             trouble=trouble, typed=typed, titles=STAGE_TITLES, icons=STAGE_ICONS, event_words=EVENT_WORDS,
             plots=model_figures, path=f"/console/models/{view.line.card}",
         )  # fmt: skip
-
-    def _person_shown(self, request: AnyRequest) -> str | None:
-        return self._desk.deps.sessions.person(request.cookies.get(COOKIE, ""))
 
     def _view(self, name: str) -> ModelView:
         try:
