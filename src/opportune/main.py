@@ -221,6 +221,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.features import FeatureError
     from opportune.core.ledger import LedgerError
     from opportune.core.models import LearnError, ModelError
+    from opportune.core.offpolicy.log import LogError
     from opportune.core.policies import PolicyError
     from opportune.core.registry import RegistryError
     from opportune.core.releases import ReleaseError
@@ -238,7 +239,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     return (
         PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError,
         FeatureError, PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, IdentityError,
-        NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
+        LogError, NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
         BatchError, RegistryError, MlflowError, CaseError,
     )  # fmt: skip
 

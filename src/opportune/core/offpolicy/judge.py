@@ -9,6 +9,7 @@ import numpy as np
 
 from opportune.core.offpolicy.estimators import (
     Estimate,
+    Worth,
     estimated,
     estimates,
     less,
@@ -72,20 +73,20 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 def judge(
-    log: Log, before: Floats, rewards: Floats, groups: Mapping[str, Sequence[str]] | None = None
+    log: Log, before: Floats | None, rewards: Floats, groups: Mapping[str, Sequence[str]] | None = None
 ) -> Judgement:
-    """`before` are the chances of the policy that was live, `rewards` the modelled reward of each action in each row
+    """`before` are the chances of the policy that was live (None: what it earned is the log as it is), `rewards` the
+    modelled reward of each action in each row
     (see rewards.cross_fitted), `groups` one value per row by name."""
     overlap = overlap_of(log)
     settings = settings_of(log, rewards)
     found = worths(log, rewards, settings)
     value, lived, difference = None, None, None
     if overlap.grade != "none":
-        old = log.under(before)
-        one, other = sndr(log, rewards), sndr(old, rewards)
+        one, other = sndr(log, rewards), _lived(log, before, rewards)
         down, up = _never_tried(log, rewards)
         value = _widened(estimated(one, log), down, up)
-        lived = estimated(other, old)
+        lived = estimated(other, log)
         difference = _widened(estimated(less(one, other), log), down, up)
     return Judgement(
         rows=len(log.action), units=overlap.units, earned=float(log.reward.mean()), overlap=overlap,
@@ -93,6 +94,13 @@ def judge(
         model_error=float(missed(log, rewards).mean()), mix=_mix(log, before),
         parts=tuple(_parts(log, before, rewards, groups or {})),
     )  # fmt: skip
+
+
+def _lived(log: Log, before: Floats | None, rewards: Floats) -> Worth:
+    if before is not None:
+        return sndr(log.under(before), rewards)
+    mean = float(log.reward.mean())
+    return Worth(mean, log.reward - mean)
 
 
 def _never_tried(log: Log, rewards: Floats) -> tuple[float, float]:
@@ -126,10 +134,11 @@ def _widened(estimate: Estimate, down: float, up: float) -> Estimate:
     return msgspec.structs.replace(estimate, interval=wide)
 
 
-def _mix(log: Log, before: Floats) -> tuple[Mix, ...]:
+def _mix(log: Log, before: Floats | None) -> tuple[Mix, ...]:
     counts = np.bincount(log.action, minlength=len(log.actions))
     sums = np.bincount(log.action, weights=log.reward, minlength=len(log.actions))
-    old, new = before.mean(axis=0), log.target.mean(axis=0)
+    old = counts / len(log.action) if before is None else before.mean(axis=0)
+    new = log.target.mean(axis=0)
     found = [
         Mix(name, float(old[i]), float(new[i]), int(counts[i]), float(sums[i] / counts[i]) if counts[i] else None)
         for i, name in enumerate(log.actions)
@@ -137,7 +146,9 @@ def _mix(log: Log, before: Floats) -> tuple[Mix, ...]:
     return tuple(sorted(found, key=lambda one: (-max(one.before, one.after), one.action)))
 
 
-def _parts(log: Log, before: Floats, rewards: Floats, groups: Mapping[str, Sequence[str]]) -> list[Part]:
+def _parts(
+    log: Log, before: Floats | None, rewards: Floats, groups: Mapping[str, Sequence[str]]
+) -> list[Part]:
     found = []
     for by, values in groups.items():
         column = np.array(values, dtype=object)
@@ -150,7 +161,8 @@ def _parts(log: Log, before: Floats, rewards: Floats, groups: Mapping[str, Seque
             overlap = overlap_of(some)
             difference = None
             if overlap.grade != "none":
-                one, other = sndr(some, rewards[places]), sndr(some.under(before[places]), rewards[places])
+                one = sndr(some, rewards[places])
+                other = _lived(some, None if before is None else before[places], rewards[places])
                 difference = _widened(estimated(less(one, other), some), *_never_tried(some, rewards[places]))
             found.append(Part(by, group, len(places), overlap.effective_rows, difference))
     return found
