@@ -43,7 +43,7 @@ from opportune.core.decisions.records import Asked, Seen
 from opportune.core.decisions.scenarios import Mishaps
 from opportune.core.features import FeatureSpec, FeatureView
 from opportune.core.models import AdditiveHead, Calibration, FeatureTable, OfferHeads, Scorecard, Training
-from opportune.core.playbook import App, Holdout, Playbook
+from opportune.core.playbook import App, Exploration, Holdout, Playbook
 from opportune.core.policies import Policy
 from opportune.core.releases import compile_release, encode_manifest
 from opportune.core.signals import SignalContract
@@ -81,6 +81,7 @@ def release_of(prior: tuple[float, float]) -> Brain:
     book = Playbook(
         app=App(
             project="newcomer", holdout=Holdout(share=0.1, salt="world"), adaptive=ADAPTIVE,
+            exploration=Exploration(value_scale=10.0),
             moments=(Moment(moment="now", title="now", channels=CHANNELS),),
         ),
         offers=tuple(
@@ -147,7 +148,7 @@ class Market:
 
     def live(self, policy: str) -> tuple[list[float], list[int]]:
         """(regret in money of each decision, exposures of the new offer up to it)."""
-        rng = random.Random(f"{self.seed} {policy == 'none'}")
+        rng = random.Random(f"answers {self.seed}")
         start_ms = START_DAY * DAY_MS
         cells = newcomer.counted(FORM, self.past, start_ms)
         coming = count()
