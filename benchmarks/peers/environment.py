@@ -15,8 +15,12 @@ class NoPeers(RuntimeError):
     """The peers cannot run here; says exactly why."""
 
 
-def python_of(folder: Path, requirements: Path = REQUIREMENTS, name: str = "environment") -> Path:
-    """The interpreter of an environment in `folder`, installed when it is missing or of other requirements."""
+def python_of(
+    folder: Path, requirements: Path = REQUIREMENTS, name: str = "environment", *, without_dependencies: bool = False
+) -> Path:
+    """The interpreter of an environment in `folder`, installed when it is missing or of other requirements.
+
+    `without_dependencies` installs the list and nothing else: a peer may ask for what it does not need here."""
     environment = folder / name
     python, stamp = environment / "bin" / "python", environment / "installed.txt"
     wanted = requirements.read_text()
@@ -28,7 +32,7 @@ def python_of(folder: Path, requirements: Path = REQUIREMENTS, name: str = "envi
     _run([base, "-m", "venv", "--clear", str(environment)])
     _run(
         [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:",
-         "-r", str(requirements)]
+         *(("--no-deps",) if without_dependencies else ()), "-r", str(requirements)]
     )  # fmt: skip
     stamp.write_text(wanted)
     return python
