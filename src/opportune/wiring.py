@@ -24,9 +24,10 @@ from opportune.adapters.system.clock import SystemClock
 from opportune.adapters.system.steady import Steady
 from opportune.adapters.system.vault import FileVault
 from opportune.core.features import ReaderSpec
-from opportune.core.models import LearnError, Scorecard, Trainer, decode_card
-from opportune.core.playbook import ModelSpec, Playbook
-from opportune.core.registry import RegistryError, format_of
+from opportune.core.models import LearnError, ModelError, Scorecard, Trainer
+from opportune.core.models.disagreement import HeavyModel
+from opportune.core.playbook import ModelSpec
+from opportune.core.registry import RegistryError
 from opportune.doors.http.keys import Keyring, KeysError, Named, Scopes, named_keys, ring_of
 from opportune.flows.region import Region
 from opportune.ports import FeatureReader, StoreBroken
@@ -119,7 +120,18 @@ def region_over(
         couriers=couriers_of(folder / "secrets"),
         readers=lambda spec: reader_of(folder.parent.parent, spec),
         shelf=FileShelf(folder / "shelf"),
+        onnx=lambda spec: onnx_of(folder.parent.parent, spec),
     )
+
+
+def onnx_of(playbook: Path, spec: ModelSpec) -> HeavyModel:
+    """The ONNX file of a model's description; ModelError when it leads out of the playbook or is not what it says."""
+    from opportune.adapters.onnx import open_model
+
+    path = playbook / str(spec.onnx)
+    if not path.resolve().is_relative_to(playbook.resolve()):
+        raise ModelError(f"model `{spec.model}`: `{spec.onnx}` leads out of the playbook: put the file into it")
+    return open_model(path, spec.onnx_hash, spec.model, spec.features)
 
 
 def reader_of(playbook: Path, spec: ReaderSpec) -> FeatureReader:
@@ -144,33 +156,21 @@ def scanned_of(folder: Path) -> list[Path]:
     return [folder, *(one for one in beside if one != folder)]
 
 
-def imported_card(playbook: Playbook, source: str, model: str | None) -> tuple[Scorecard, str]:
-    """A model from a file or from an MLflow registry, and where it came from; RegistryError for a pickle and for what
-    is no model."""
+def fetched_model(source: str) -> tuple[bytes, str]:
+    """The bytes of a model from a file, or from an MLflow registry (`mlflow:NAME/VERSION`), and where they came from;
+    RegistryError or MlflowError when they cannot be had."""
+    if not source.startswith("mlflow:"):
+        path = Path(source)
+        if not path.is_file():
+            message = f"there is no file `{source}`: name a scorecard or a LightGBM text, or mlflow:NAME/VERSION"
+            raise RegistryError("unreadable", message)
+        return path.read_bytes(), f"file {path.name}"
     from opportune.adapters.mlflow import MlflowError, fetched, parse_reference, server_of
 
-    if source.startswith("mlflow:"):
-        reference, server = parse_reference(source), server_of(os.environ)
-        if server is None:
-            raise MlflowError("set MLFLOW_TRACKING_URI to the address of the MLflow server that has the model")
-        data, where = fetched(server, reference)
-        return card_of(playbook, data, f"`{where}`", model), where
-    path = Path(source)
-    if not path.is_file():
-        message = f"there is no file `{source}`: name a scorecard, a LightGBM text or an ONNX file"
-        raise RegistryError("unreadable", message)
-    return card_of(playbook, path.read_bytes(), f"`{source}`", model), "file"
-
-
-def card_of(playbook: Playbook, data: bytes, name: str, model: str | None) -> Scorecard:
-    """The scorecard that these bytes are, or give; RegistryError or ModelError where they are none."""
-    kind = format_of(data, name)
-    if kind != "scorecard":
-        raise RegistryError("unreadable", f"{name} is {kind}, which cannot be read here")
-    card = decode_card(data)
-    if model is not None and card.model != model:
-        raise RegistryError("unreadable", f"{name} is the model `{card.model}`, not `{model}`: leave `--model` out")
-    return card
+    reference, server = parse_reference(source), server_of(os.environ)
+    if server is None:
+        raise MlflowError("set MLFLOW_TRACKING_URI to the address of the MLflow server that has the model")
+    return fetched(server, reference)
 
 
 def tracked(

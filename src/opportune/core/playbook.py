@@ -73,6 +73,9 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     own. Its rows are all customers `of` one kind, looked at `every` so often.
 
     `drift` says how it is watched once it is live, and what follows when the world has changed.
+
+    `validates` names a faster model: this one then never decides, but is asked about decisions once they are answered.
+    `onnx` is the path in the playbook of a model that was learned elsewhere, `onnx_hash` the hash of its bytes.
     """
 
     model: str
@@ -94,6 +97,9 @@ class ModelSpec(Document, frozen=True, kw_only=True):
     of: Literal["account", "person"] = "account"
     every: str = "7d"
     drift: DriftPolicy = DriftPolicy()
+    validates: str | None = None
+    onnx: str | None = None
+    onnx_hash: str | None = None
 
 
 class SignalMapping(Document, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from opportune.core.beliefs import BeliefTable, Cell, compile_beliefs
 from opportune.core.bitsets import Windows
 from opportune.core.builtin_contracts import narrower, with_builtins, with_meaning
 from opportune.core.catalog import Candidate, Moment, Offer, candidates_of
@@ -17,7 +18,7 @@ from opportune.core.contracts import ContractError, compile_contract, compile_co
 from opportune.core.customers import consent_key
 from opportune.core.decisions.brain import Brain, Floats
 from opportune.core.decisions.customer_scores import CUSTOMER_TARGETS, score_name
-from opportune.core.decisions.further import models_of
+from opportune.core.decisions.further import heavier_problem, models_of
 from opportune.core.decisions.pools import Pools
 from opportune.core.durations import parse_duration_ms
 from opportune.core.expressions import parse
@@ -106,6 +107,8 @@ def compile_release(manifest: bytes, region: str | None = None) -> Release:
     types = {variable.name: variable.type for variable in variables_of(playbook, views)}
     for problem in purpose_problems(playbook, views, types, declared):
         raise ReleaseError(problem.collection, problem.document, problem.message)
+    if (heavier := heavier_problem(playbook.models)) is not None:
+        raise ReleaseError("models", *heavier)
     brain = compile_brain(hash_, playbook, parts.cards, views)
     brain = msgspec.structs.replace(brain, contracts=_newest(declared))
     if at_work != playbook.app.region:
@@ -115,6 +118,16 @@ def compile_release(manifest: bytes, region: str | None = None) -> Release:
     except PayloadError as error:
         raise ReleaseError("sources", error.source, error.told) from error
     return Release(hash_, at_work, playbook, parts.cards, contracts, views, brain, payloads)
+
+
+def beliefs_of(release: Release, cells: Iterable[Cell], now_ms: int) -> BeliefTable:
+    """What is believed under a release: of offers whose effect its models learned from few rows, or from none."""
+    trained: dict[str, int] = {}
+    for card in release.cards:
+        if card.target == "uplift":
+            for heads in card.offers:
+                trained.setdefault(heads.offer, heads.rows_offered)
+    return compile_beliefs(release.playbook.app.adaptive, release.brain.candidates, cells, trained, now_ms)
 
 
 def compile_brain(

@@ -193,13 +193,20 @@ class Registry:
         every = self.every()
         found = {}
         for spec in playbook.models:
-            for standing in () if spec.model in other_than else every:
+            for standing in () if spec.model in other_than or spec.validates is not None else every:
                 if standing.model == spec.model and standing.releasable(spec.risk):
                     card = self._approved(standing.card)
                     if card is not None and not unmet_gates(card, spec):
                         found[spec.model] = card
                         break
         return [found[spec.model] for spec in playbook.models if spec.model in found]
+
+    def newest_passed(self, model: str) -> Scorecard | None:
+        """The newest artefact of a model that passed its gates and was not refused or retired, whoever approved it."""
+        for standing in self.every():
+            if standing.model == model and standing.ended is None and self.passed(standing.card):
+                return self.card(standing.card)
+        return None
 
     def _approved(self, card: str) -> Scorecard | None:
         try:
@@ -215,7 +222,7 @@ class Registry:
         found = []
         for spec in playbook.models:
             newest = next((one for one in self.every() if one.model == spec.model), None)
-            if newest is None or newest.card in names or newest.stage == "retired":
+            if spec.validates is not None or newest is None or newest.card in names or newest.stage == "retired":
                 continue
             try:
                 why = unreleasable([self.card(newest.card)], playbook, self.history, was_live=False)

@@ -38,6 +38,7 @@ from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.same import SameKeys
 from opportune.flows.send import Send
+from opportune.flows.validate import OnnxOf, Validate
 from opportune.ports import Clock, Courier, FeatureReader, Ledger, Pulse, Records, Scanner, Shelf, ShelfError, Vault
 
 RELEASES_KEPT_MAX = 8
@@ -141,6 +142,7 @@ class Region:
         scan: Scanner | None = None,
         readers: Callable[[ReaderSpec], FeatureReader] | None = None,
         shelf: Shelf | None = None,
+        onnx: OnnxOf | None = None,
     ) -> None:
         self.name = name
         self.records = records
@@ -156,6 +158,9 @@ class Region:
         self.gate = Gate(under_way_max)
         self.releases = Releases(records, name)
         self.drift = Drift(records, vault, clock, name, self.releases.live, self.releases.get)
+        self.validate = Validate(
+            records, clock, self.releases.live, self.releases.get, self.registry.newest_passed, onnx
+        )
         self.refusals = Refusals(name, records, clock, self.regions)
         self.outgoing = Outgoing()
         self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)

@@ -278,9 +278,10 @@ class Records(Protocol):
         """What happened to one artefact, or to all, in the order of writing."""
 
     def drift(
-        self, what: Literal["report", "case"], last: int, *, model: str | None = None, status: str | None = None
+        self, what: Literal["report", "case", "disagreement"], last: int, *, model: str | None = None,
+        status: str | None = None,
     ) -> list[StoredDrift]:
-        """Reports about drift, or cases, the newest first (by time, then id)."""
+        """Reports about drift, cases, or disagreements, the newest first (by time, then id)."""
 
     def leaves(self, start: int, stop: int) -> list[bytes]: ...
 

@@ -99,12 +99,13 @@ class StoredRelease(msgspec.Struct, frozen=True):
 class StoredDrift(msgspec.Struct, frozen=True):
     """A report about drift, or a case that followed from one, as its bytes (see core.drift); no customer's data.
 
-    `status` is that of a case; of a report, its series (`inputs`, `answers`). `alarms` counts what it found.
+    `status` is that of a case; of a report, its series (`inputs`, `answers`). `alarms` counts what it found. A
+    `disagreement` is what a heavier model (`card`) said of a day's decisions by `model`.
     """
 
     id: str
     at_ms: int
-    what: Literal["report", "case"]
+    what: Literal["report", "case", "disagreement"]
     model: str
     card: str
     status: str

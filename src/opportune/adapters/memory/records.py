@@ -239,7 +239,8 @@ class MemoryRecords(Records):
         return self._kept.live[::-1]
 
     def drift(
-        self, what: Literal["report", "case"], last: int, *, model: str | None = None, status: str | None = None
+        self, what: Literal["report", "case", "disagreement"], last: int, *, model: str | None = None,
+        status: str | None = None,
     ) -> list[StoredDrift]:
         found = [
             one for one in list(self._kept.drifts.values())

@@ -256,7 +256,8 @@ class SqliteRecords(Records):
         return self._readers.all(queries.LIVE_HISTORY)
 
     def drift(
-        self, what: Literal["report", "case"], last: int, *, model: str | None = None, status: str | None = None
+        self, what: Literal["report", "case", "disagreement"], last: int, *, model: str | None = None,
+        status: str | None = None,
     ) -> list[StoredDrift]:
         asked = {"what": what, "model": model, "status": status, "last": last}
         with self._readers.lend() as connection:

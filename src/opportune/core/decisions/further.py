@@ -27,6 +27,7 @@ from opportune.core.models import (
     card_hash,
     compile_scorecards,
 )
+from opportune.core.playbook import ModelSpec
 
 FORMS: Mapping[str, tuple[Form, ...]] = {
     "uplift": ("odds", "effect"), "acceptance": ("chance",), "value": ("amount",), "fatigue": ("chance",),
@@ -70,6 +71,22 @@ def models_of(cards: Sequence[Scorecard], offers: Sequence[str], feature_names: 
             usual = tuple(1.0 / (1.0 + exp(-compiled.effect_base(place))) for place in range(len(asked)))
             further[target] = Further(called, compiled, usual)
     return Models(model, name, further)
+
+
+def heavier_problem(models: Sequence[ModelSpec]) -> tuple[str, str] | None:
+    """(model, what is wrong) of the first description of a heavier model that cannot be asked about decisions."""
+    targets = {spec.model: spec.target for spec in models if spec.validates is None}
+    for spec in models:
+        if spec.onnx is not None and spec.validates is None:
+            return spec.model, "an `onnx` model is only asked after the answer: name the one that answers in `validates`"
+        if spec.validates is None:
+            continue
+        if targets.get(spec.validates) != "uplift" or spec.target != "uplift":
+            known = ", ".join(name for name, target in targets.items() if target == "uplift") or "none"
+            return spec.model, f"`validates` names `{spec.validates}`, no model of uplift that decides: there is {known}"
+        if spec.onnx is not None and spec.onnx_hash is None:
+            return spec.model, "`onnx` needs `onnx_hash`, the hash of the file's bytes: it says which model is meant"
+    return None
 
 
 def with_further(brain: Brain, features: Mapping[str, Any], estimate: Estimate) -> Estimate:

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import typer
 
 from opportune.doors.cli import (
+    adaptive,
     apprentice,
     audit,
     backfilling,
     consents,
     deciding,
+    disagreeing,
     doctor,
     drifting,
     evaluating,
@@ -71,6 +73,7 @@ COMMANDS: dict[str, Command] = {
     "export": privacy.export,
     "retain": privacy.retain,
     "limits": limits.limits,
+    "adaptive": adaptive.adaptive,
     "doctor": doctor.doctor,
 }
 """In the order of a working day."""
@@ -130,11 +133,12 @@ GROUPS: dict[str, Group] = {
         },
     ),
     "models": Group(
-        "Models: list, show, history, import, log, refuse, retire.",
+        "Models: list, show, history, disagreement, import, log, refuse, retire.",
         {
             "": registry.listed,
             "show": registry.show,
             "history": registry.history,
+            "disagreement": disagreeing.disagreement,
             "import": registry.import_,
             "log": registry.log,
             "refuse": registry.refuse,

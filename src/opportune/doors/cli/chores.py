@@ -11,6 +11,7 @@ from opportune.flows.retain import retain
 
 PUBLISH_EVERY_S = 1.0
 SEND_EVERY_S = 0.2
+VALIDATE_EVERY_S = 5.0
 KEEP_EVERY_S = 60.0
 REST_S = 0.05
 """After every few hundred signals, so that decisions need not wait for the interpreter."""
@@ -20,7 +21,9 @@ DAY_MS = 86_400_000
 
 def chores(region: Region, train: Train | None = None) -> tuple[Background, ...]:
     """In the order in which they are stopped. `train` serves approved cases of drift, where there is a playbook."""
-    return sender(region), keeper(region), watcher(region, train), follower(region), publisher(region)
+    return (
+        sender(region), keeper(region), watcher(region, train), validator(region), follower(region), publisher(region),
+    )  # fmt: skip
 
 
 def publisher(region: Region) -> Background:
@@ -40,6 +43,16 @@ def follower(region: Region) -> Background:
         region.beliefs.refresh()
 
     return Background("beliefs", PUBLISH_EVERY_S, turn)
+
+
+def validator(region: Region) -> Background:
+    """Heavier models are asked about what was decided: some decisions at a time, until there are no more."""
+
+    def turn(rest: Rest) -> None:
+        while region.validate.step():
+            rest(REST_S)
+
+    return Background("validation", VALIDATE_EVERY_S, turn)
 
 
 def sender(region: Region) -> Background:
