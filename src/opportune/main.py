@@ -118,10 +118,10 @@ class Machine:
         finally:
             region.records.close()
 
-    def imported(self, playbook: Playbook, source: str, model: str | None) -> tuple[Scorecard, str]:
-        from opportune.wiring import imported_card
+    def fetched(self, source: str) -> tuple[bytes, str]:
+        from opportune.wiring import fetched_model
 
-        return imported_card(playbook, source, model)
+        return fetched_model(source)
 
     def tracked(
         self, place: Place, card: Scorecard, files: Mapping[str, str], by: str, started_ms: int, ended_ms: int

@@ -1,5 +1,6 @@
 """The registry of models: events of artefacts, and where each stands: proposed, validated, approved, live, retired."""
 
+from opportune.core.registry.boosters import BoosterTrainer, read_booster
 from opportune.core.registry.events import (
     APPROVING,
     REASON_MAX,
@@ -31,6 +32,7 @@ __all__ = [
     "REFERENCE_MIN",
     "STOPPING",
     "Approval",
+    "BoosterTrainer",
     "EventKind",
     "Format",
     "ModelEvent",
@@ -46,6 +48,7 @@ __all__ = [
     "higher",
     "only_python",
     "out_of_turn",
+    "read_booster",
     "spans_of",
     "unmet_gates",
 ]

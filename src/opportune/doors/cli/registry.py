@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opportune.doors.cli.options import HERE, AsJson, InRegion, Playbook, bench
-from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, table
+from opportune.doors.cli.output import FOUND_SOMETHING, Refusal, emit, note, table
 
 if TYPE_CHECKING:
+    from opportune.core.models import Scorecard
+    from opportune.core.playbook import Playbook as Book
     from opportune.core.registry import Standing
+    from opportune.doors.cli.workbench import Place, Workbench
     from opportune.flows.approve import Registry
     from opportune.views.models import ModelLine, ModelView
 
@@ -82,20 +85,47 @@ def import_(
     by: By,
     reason: Annotated[str, typer.Option("--reason", help="Where it comes from, and why it is wanted.")] = "",
     model: Annotated[
-        str | None, typer.Option("--model", help="The model of the playbook that it is, for a file that does not say.")
+        str | None, typer.Option("--model", help="The model of the playbook that it is; a LightGBM text needs it.")
     ] = None,
     playbook: Playbook = HERE,
     in_region: InRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a model from elsewhere into the registry; it is proposed by PERSON, who cannot approve it."""
+    from opportune.core.models import decode_card
+    from opportune.core.registry import format_of
+
     workbench = bench(ctx)
-    loaded = workbench.load(playbook)
-    card, origin = workbench.imported(loaded, source, model)
+    loaded, place = workbench.load(playbook), workbench.place(playbook, in_region)
+    data, origin = workbench.fetched(source)
+    kind = format_of(data, f"`{source}`")
+    if kind == "onnx":
+        raise Refusal(f"`{source}` is ONNX, which gives no reasons: save it as LightGBM text, or train it here")
+    card = decode_card(data) if kind == "scorecard" else _judged(workbench, place, loaded, data, source, model)
+    if model is not None and card.model != model:
+        raise Refusal(f"`{source}` is the model `{card.model}`, not `{model}`: leave `--model` out")
     spec = next((one for one in loaded.models if one.model == card.model), None)
-    with workbench.writing(workbench.place(playbook, in_region)) as region:
+    with workbench.writing(place) as region:
         standing = region.registry.propose(card, by, spec, source=origin, reason=reason)
     _decided(as_json, standing)
+
+
+def _judged(
+    workbench: Workbench, place: Place, loaded: Book, data: bytes, source: str, model: str | None
+) -> Scorecard:
+    """A LightGBM text as a scorecard: calibrated on the region's own history, and held against its latest rows."""
+    from opportune.core.registry import BoosterTrainer
+    from opportune.core.releases import compile_release, encode_manifest
+    from opportune.flows.learn import learn
+
+    spec = next((one for one in loaded.models if one.model == model), None)
+    if spec is None:
+        listed = ", ".join(one.model for one in loaded.models) or "none"
+        raise Refusal(f"say with `--model` which model of the playbook `{source}` is: it has {listed}")
+    trainer = BoosterTrainer(data, f"`{source}`")
+    with workbench.reading(place) as region:
+        release = compile_release(encode_manifest(loaded))
+        return learn(region.records, release, spec, trainer, region.releases.brain_of, lambda step: note(f"… {step}"))
 
 
 def log(

@@ -124,9 +124,8 @@ class Workbench(Protocol):
     def reading(self, place: Place) -> AbstractContextManager[Region]:
         """The region, to read from, also beside a running server."""
 
-    def imported(self, playbook: Playbook, source: str, model: str | None) -> tuple[Scorecard, str]:
-        """A model from a file, or from another registry (`mlflow:NAME/VERSION`), and where it came from;
-        RegistryError for a pickle and for what is no model."""
+    def fetched(self, source: str) -> tuple[bytes, str]:
+        """The bytes of a model from a file or another registry (`mlflow:NAME/VERSION`), and where they came from."""
 
     def tracked(
         self, place: Place, card: Scorecard, files: Mapping[str, str], by: str, started_ms: int, ended_ms: int
