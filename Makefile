@@ -52,6 +52,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.merges
 	$(BIN)/python -m benchmarks.outside_reads
 	$(BIN)/python -m benchmarks.features --peers $(VENV)/peers
+	$(BIN)/python -m benchmarks.bandits --peers $(VENV)/peers
+	$(BIN)/python -m benchmarks.personalizer --peers $(VENV)/peers
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow or torture" --durations=10

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event, Thread, current_thread
+from typing import Any
 
 import pytest
 from personalizer_room import KEY, NEWS, RANK, Room
@@ -11,7 +13,7 @@ from personalizer_room import KEY, NEWS, RANK, Room
 from opportune.core.playbook import Personalizer, Privacy
 from opportune.flows.personalize import RANKED, SOURCE
 from opportune.flows.retain import retain
-from opportune.ports import StoreBroken
+from opportune.ports import StoreBroken, Transaction
 
 pytestmark = pytest.mark.slow
 DAY_MS = 86_400_000
@@ -226,3 +228,36 @@ def test_a_rank_that_could_not_be_kept_is_not_answered(room: Room, monkeypatch: 
 
     assert (reply.status, reply.json()["error"]["code"]) == (503, "ServiceUnavailable")
     assert room.region.personalize.joined().counted.ranked == 1
+
+
+def test_what_is_committed_first_is_learned_first_whoever_is_told_of_it_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(tmp_path, Personalizer(), on_disk=True)
+    for event in ("slow", "quick"):
+        room.rank(event)
+    run, committed, go_on = room.records.run, Event(), Event()
+
+    def told_late(work: Callable[[Transaction], Any]) -> Any:
+        done = run(work)
+        if current_thread().name == "slow" and isinstance(done, int):
+            committed.set()
+            assert go_on.wait(30)
+        return done
+
+    monkeypatch.setattr(room.records, "run", told_late)
+    slow = Thread(target=room.region.personalize.reward, args=("slow", 1.0), name="slow")
+    slow.start()
+    assert committed.wait(30)
+    room.region.personalize.reward("quick", 0.0)
+    waiting = room.region.personalize.joined().learner.learned
+    go_on.set()
+    slow.join(30)
+    found = room.region.personalize.joined().learner
+    monkeypatch.undo()
+    digest = found.digest()
+    room.again()
+
+    assert (waiting, found.learned) == (0, 2)
+    assert room.region.personalize.joined().learner.digest() == digest
+    room.close()

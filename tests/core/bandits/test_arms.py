@@ -112,3 +112,31 @@ def test_a_prior_that_predicts_better_is_trusted() -> None:
 
     # The strong prior still says some 1/13 of the truth: nobody may listen to it.
     assert mixed.values(np.ones(5))[0][0] == pytest.approx(alone.values(np.ones(5))[0][0], rel=1e-3)
+
+
+def test_a_weight_counts_as_that_many_observations() -> None:
+    x, _, paid = events(90)
+    once, twice = Arms(settings()), Arms(settings())
+    for place in range(90):
+        once.learn(x[place], 0, float(paid[place]), weight=2.0)
+        for _ in range(2):
+            twice.learn(x[place], 0, float(paid[place]))
+
+    assert once.values(np.ones(5))[0] == pytest.approx(twice.values(np.ones(5))[0], abs=1e-9)
+
+
+def test_the_other_ways_to_explore() -> None:
+    x, tried, paid = events(200)
+    found = {}
+    for method in ("upper", "inverse_gap"):
+        learner = Arms(settings(method=method, gamma=4.0, width=0.0))
+        for place in range(200):
+            learner.learn(x[place], int(tried[place]), float(paid[place]))
+        values = learner.values(np.ones(5))[0]
+        best = values.index(max(values))
+        found[method] = learner.chances(np.ones(5))
+        assert found[method].index(max(found[method])) == best
+
+    gap = abs(values[0] - values[1])
+    assert max(found["upper"]) == 1.0
+    assert min(found["inverse_gap"]) == pytest.approx(1.0 / (2.0 + 4.0 * gap))

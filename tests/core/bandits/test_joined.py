@@ -69,7 +69,7 @@ def test_what_is_shown_later_waits_from_then_on() -> None:
 
 
 def test_time_is_the_logs_and_never_goes_back() -> None:
-    joined = told(call("a", 0), call("b", 11 * MINUTE), call("c", 0), call("d", 11 * MINUTE))
+    joined = told(call("a", 0), call("b", 11 * MINUTE), call("c", 0), call("d", 0))
 
     assert joined.counted.settled == 2  # c's time was over before it came
     assert joined.waiting == 2

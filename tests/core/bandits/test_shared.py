@@ -48,14 +48,14 @@ def test_too_many_and_too_deep_are_refused() -> None:
         features_of("c", {str(n): "x" for n in range(2000)}, "context")
 
 
-def play(scale: float, seed: int = 1, rounds: int = 1500) -> tuple[float, str]:
+def play(scale: float, offset: float = 0.0, *, seed: int = 1, rounds: int = 1500) -> tuple[float, str]:
     """(mean reward of the last third, digest): who is young likes sport, who is old politics."""
     learner, chance = Shared(), np.random.default_rng(seed)
     actions = [action_of(kind, [{"kind": kind}], "") for kind in ("sport", "politics", "weather")]
     got = []
     for _ in range(rounds):
         age = float(chance.integers(20, 80))
-        rows = learner.rows(context_of([{"age": age * scale, "day": str(chance.integers(7))}]), actions)
+        rows = learner.rows(context_of([{"age": offset + age * scale, "day": str(chance.integers(7))}]), actions)
         place = drawn(even_share(greedy(learner.values(rows)[0]), 0.1), float(chance.random()))
         likes = 0.9 if place == (0 if age < 50 else 1) else 0.1
         reward = float(chance.random() < likes)
@@ -70,6 +70,7 @@ def test_it_learns_what_a_context_and_an_action_mean_together() -> None:
 
 def test_units_do_not_matter() -> None:
     assert play(365.0)[0] == pytest.approx(play(1.0)[0], abs=0.01)
+    assert play(0.01, 5000.0)[0] > 0.7  # 5000.2 to 5000.8: without a zero of its own nothing could be told apart
 
 
 def test_the_same_rewards_give_the_same_bytes_and_others_do_not() -> None:
