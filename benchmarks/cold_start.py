@@ -16,7 +16,7 @@ import math
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -349,11 +349,11 @@ def late(worlds: int, ages: Sequence[int] = (10, 30, 60, 90, 180, 270, 365, 540)
             if done:
                 told["finished"].append(sum(one.delay_ms is not None for one in done) / len(done) / 0.10)
     for age in ages:
-        row = {"age_days": age}
+        told_now: dict[str, Any] = {"age_days": age}
         for name, values in found[age].items():
-            row[name] = round(statistics.mean(values), 3)
-            row[f"{name}_sd"] = round(statistics.pstdev(values), 3)
-        yield row
+            told_now[name] = round(statistics.mean(values), 3)
+            told_now[f"{name}_sd"] = round(statistics.pstdev(values), 3)
+        yield told_now
 
 
 # --- small parts -----------------------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     np.seterr(all="ignore")
-    parts = {
+    parts: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
         "cold start": lambda: cold_start(given.seeds), "calibration": lambda: coverage(given.worlds),
         "late purchases": lambda: late(max(given.worlds // 10, 5)),
     }  # fmt: skip

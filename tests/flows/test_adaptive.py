@@ -271,6 +271,25 @@ def test_a_model_takes_over_little_by_little_and_then_alone(tmp_path: Path) -> N
     assert uplifts[100_000] < uplifts[1000] < uplifts[500]
 
 
+def test_a_decision_says_in_words_how_much_is_known(tmp_path: Path) -> None:
+    clock = FrozenClock()
+    with region_of(tmp_path, adaptive_playbook(explore=False), clock=clock) as region:
+        names = [f"c{number}" for number in range(4)]
+        consenting(region, *names, "eve")
+        for number, name in enumerate(names):
+            decision = shown(region, name)
+            if number == 0:
+                post(region, "converted", decision)
+        clock.at_ms += 2_000
+        answer = region.decide.run(question("eve"))
+        told = answer.explanation
+        counts = "4 shown, 1 bought"
+        known = f"ittle is known about this offer yet: {counts} in this segment; similar offers: {counts}"
+        assert f"L{known}." in told["agent"]
+        assert f"model belief (l{known})" in told["auditor"]
+        assert "known" not in told["customer"]
+
+
 def test_told_not_to_nothing_is_counted_or_read(tmp_path: Path) -> None:
     off = adaptive_playbook(msgspec.structs.replace(ADAPTIVE, enabled=False))
     with region_of(tmp_path, off) as region:

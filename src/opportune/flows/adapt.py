@@ -21,7 +21,6 @@ from opportune.core.beliefs import (
     Form,
     Trial,
     cell_id,
-    compile_beliefs,
     empty_cell,
     form_of,
     segment_of,
@@ -33,7 +32,7 @@ from opportune.core.beliefs.cells import REACHED
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.masks import mask_of
 from opportune.core.decisions.records import DecisionRecord, decode_record
-from opportune.core.releases import Release
+from opportune.core.releases import Release, beliefs_of
 from opportune.ports import Clock, Merge, Records, StoredDecision, StoredOutcome, Transaction
 
 PAGE: Final = 200
@@ -270,7 +269,7 @@ class Beliefs:
         if counting is None:
             return None
         cells = self._records.beliefs()
-        table = table_of(counting.release, cells, now_ms)
+        table = beliefs_of(counting.release, cells, now_ms)
         cost_us = COHORT_US * sum(len(cell.cohorts) for cell in cells)
         rest_ms = max(REST_MS, SHARE_OF_TIME * cost_us // 1_000)
         # What takes longer is left to `refresh`; should nobody call it, to a decision in ten times the time.
@@ -279,16 +278,6 @@ class Beliefs:
             self._tables.clear()
         self._tables[hash_] = Made(table, now_ms, now_ms + rest_ms, now_ms + late_ms)
         return table
-
-
-def table_of(release: Release, cells: Iterable[Cell], now_ms: int) -> BeliefTable:
-    """The table of a release from all cells."""
-    trained: dict[str, int] = {}
-    for card in release.cards:
-        if card.target == "uplift":
-            for heads in card.offers:
-                trained.setdefault(heads.offer, heads.rows_offered)
-    return compile_beliefs(release.playbook.app.adaptive, release.brain.candidates, cells, trained, now_ms)
 
 
 def same_at(merges: Sequence[Merge], customer: str, at_ms: int) -> tuple[str, ...]:

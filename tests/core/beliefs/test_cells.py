@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,7 @@ def test_the_same_trials_give_the_same_cell_in_any_order(trials: list[Trial], rn
         ([(5, "accepted"), (6, "declined")], None, False),
     ],
 )
-def test_a_trial_stands_as_its_outcomes_leave_it(events: list[tuple], delay: int | None, revoked: bool) -> None:
+def test_a_trial_stands_as_its_outcomes_leave_it(events: list[Any], delay: int | None, revoked: bool) -> None:
     trial = Trial("o", "c", "", 0, False)
     found = standing(FORM, trial, [Event(*one) for one in events])
 

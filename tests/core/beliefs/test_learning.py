@@ -147,7 +147,7 @@ def test_relatives_teach_a_leaf_the_nearer_the_more_and_its_own_evidence_takes_o
     spreads = (0.12, 0.08, 0.125, 0.125)
 
     def means(sold: list[float], expected: list[float]) -> list[float]:
-        return shrink(np.array(sold), np.array(expected), [leaf, candidate, offers], spreads).mean.tolist()
+        return list(shrink(np.array(sold), np.array(expected), [leaf, candidate, offers], spreads).mean.tolist())
 
     taught = means([20.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0])
     assert taught[0] > taught[1] > taught[2] > taught[3] == pytest.approx(1.0)

@@ -29,7 +29,7 @@ ORGANIC_MIN: Final = 0.02
 """Of those who buy, at least so many would have bought by themselves, as far as anybody can know beforehand."""
 MILLION: Final = 1e6
 THOUSAND: Final = 1e3
-_ANY: Final = "\x00"
+ELSEWHERE: Final = "\x00"
 """A segment that nothing was heard of."""
 
 
@@ -112,9 +112,13 @@ class BeliefTable:
             self._known[key] = self._made(segment, channels)
         return self._known[key]
 
+    def share_of(self, offer: str) -> float:
+        """How much of a decision about an offer rests on beliefs: 1.0 where no model covers it."""
+        return self._shares[offer]
+
     def row(self, place: int, segment: str) -> Row:
         """A candidate's row; that of a segment nothing was heard of where there is none of its own."""
-        return self.rows.get((place, segment)) or self.rows[place, _ANY]
+        return self.rows.get((place, segment)) or self.rows[place, ELSEWHERE]
 
     def _made(self, segment: str, channels: tuple[str, ...]) -> Believed | None:
         places = [place for place in self._places if self._candidates[place].channel.channel in channels]
@@ -171,7 +175,7 @@ def _rows(
 ) -> dict[tuple[int, str], Row]:  # fmt: skip
     """The rows of one kind of offer: its candidates x the segments heard of, and one for all others."""
     control = curve(form, cohorts, now_ms, shown=False)
-    segments = [_ANY, *sorted({cell.segment for cell in cells})]
+    segments = [ELSEWHERE, *sorted({cell.segment for cell in cells})]
     cell_at = {(cell.offer, cell.channel, cell.segment): place for place, cell in enumerate(cells)}
     leaves = [(candidate, segment) for candidate in candidates for segment in segments]
     found = [cell_at.get((one.offer.offer, one.channel.channel, segment), -1) for one, segment in leaves]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from opportune.core.catalog import Candidate
+from opportune.core.decisions.believing import basis, known_words
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import RuleFired, rules_fired, winner_of
 from opportune.core.decisions.flagged import flag_text, flagged
@@ -89,6 +90,8 @@ def _agent(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...], f
     told = [f"{head}: {why}."]
     if facts:
         told.append(f"What speaks for it: {', '.join(facts)}.")
+    if (known := known_words(brain, record.seen, won)) is not None:
+        told.append(f"{known[0].upper()}{known[1:]}.")
     if result.confidence is not None:
         told.append(f"Confidence {result.confidence:.0%}.")
     if result.slate:
@@ -133,7 +136,7 @@ def _auditor(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...])
     if (won := winner_of(record)) is not None:
         parts.append(
             f"Chosen {won} of value {result.value:.2f} {brain.app.currency} with action probability "
-            f"{result.action_probability:.4f}; model {result.model or 'none (owner’s prior)'}."
+            f"{result.action_probability:.4f}; model {basis(brain, record.seen, result.model, won)}."
         )
     parts += _chosen_beside(record)
     parts += _seen_with(brain, record)

@@ -19,6 +19,7 @@ import opportune
 from opportune.core.decisions.answers import Answer
 from opportune.core.decisions.questions import Question, QuestionError
 from opportune.core.outcomes import OutcomeError, OutcomePost
+from opportune.doors.http.adaptive import AdaptiveDoor
 from opportune.doors.http.api import Decisions, Govern, Ledger, healthz, metrics, readyz
 from opportune.doors.http.apprentice import Apprentices
 from opportune.doors.http.consents import Consents
@@ -68,6 +69,7 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             Lineages,
             DriftDoor,
             Limits,
+            AdaptiveDoor,
             Identities,
             gpc_support,
             Preferences,
