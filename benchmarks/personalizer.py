@@ -3,8 +3,9 @@
 Run: `python -m benchmarks.personalizer [--peers DIR] [--rounds 1000] [--json]`. A playbook is made and served by
 `opportune serve`; the client (in its own environment) ranks five dishes by the time of day, rewards what is liked and
 activates what it deferred. In process: the CPU time of a rank without its record, for 5, 20 and 50 actions of 10
-features in contexts of 20, and of learning from one. `apprentice`: an application whose own choice is right in half of
-the situations, first beside an apprentice, then online; what the report says, beside the truth of that world.
+features in contexts of 20, and of learning from one; records on disk without HTTP, and the learner made again from the
+log. `apprentice`: an application whose own choice is right in half of the situations, first beside an apprentice, then
+online; what the report says, beside the truth of that world.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from typing import Any
 import msgspec
 
 from benchmarks.peers.environment import NoPeers, python_of
+from opportune.adapters.playbook import load
 from opportune.core.bandits.joined import Joined, Rewarded
 from opportune.core.bandits.ranking import RankableAction, RankRequest, Setting, check_rank, rank
 from opportune.doors.cli.apprentice import sentences
 from opportune.flows.apprentice import report_of
+from opportune.wiring import open_region
 
 REQUIREMENTS = Path(__file__).parent / "peers" / "personalizer_requirements.txt"
 PEER = Path(__file__).parent / "peers" / "personalizer_peer.py"
@@ -86,6 +89,33 @@ def apprenticed(calls: int, seed: int = 3) -> dict[str, Any]:
     return found
 
 
+def from_the_log(calls: int) -> dict[str, float]:
+    """Calls and rewards per second with their records on disk, one after the other, and per second made again from
+    the log."""
+    chance = random.Random(4)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "playbook"
+        subprocess.run([str(OPPORTUNE), "init", str(folder)], check=True, capture_output=True)
+        with (folder / "opportune.yaml").open("a") as file:
+            file.write("\npersonalizer: {}\n")
+        region = open_region(folder / ".opportune", "larkfield", "eu")
+        region.promote(region.release(load(folder).playbook).hash, "benchmark", "to measure")
+        began = time.perf_counter()
+        for number in range(calls):
+            actions = tuple(_action(f"a{n}", chance) for n in range(5))
+            ranked = region.personalize.rank(RankRequest(actions, ({"day": str(number % 7)},)))
+            region.personalize.reward(ranked.event, float(chance.random() < 0.3))
+        kept = 2 * calls / (time.perf_counter() - began)
+        digest = region.personalize.joined().learner.digest()
+        region.personalize.again()
+        began = time.process_time()
+        again = region.personalize.joined()
+        made = 2 * calls / (time.process_time() - began)
+        assert again.learner.digest() == digest
+        region.close()
+    return {"kept_per_second": kept, "made_again_per_second": made}
+
+
 def over_http(python: Path, rounds: int) -> dict[str, Any]:
     """What Microsoft's client saw of a real server."""
     with tempfile.TemporaryDirectory() as place:
@@ -123,6 +153,7 @@ def _listening(server: subprocess.Popen[str]) -> str:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"in_process": {str(n): in_process(n, options.ranks) for n in (5, 20, 50)}}
+    found["log"] = from_the_log(options.ranks)
     found["apprentice"] = apprenticed(4 * options.rounds)
     if options.peers is None:
         found["no_peers"] = "say --peers DIR to install and run Microsoft's client"
@@ -138,6 +169,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def told(found: dict[str, Any]) -> Iterator[str]:
     for actions, one in found["in_process"].items():
         yield f"{actions:>3} actions: rank {one['rank_ms']:.2f} ms of CPU, learning from one {one['learn_ms']:.2f} ms"
+    log = found["log"]
+    yield (
+        f"one after the other {log['kept_per_second']:,.0f} calls and rewards per second, durable; "
+        f"made again from the log {log['made_again_per_second']:,.0f} per second of CPU, the same bytes"
+    )
     for one in found["apprentice"].values():
         yield ""
         yield from one["said"]

@@ -95,21 +95,19 @@ class Personalize:
         """Keeps a reward and joins it to its call; one that comes twice or late is kept and changes nothing. Raises
         RankError."""
         self.setting()
-        self._check_known(event)
+        check_event_id(event)
         if not -REWARD_MAX <= value <= REWARD_MAX:
             message = f"a reward is a number from {-REWARD_MAX:.0f} to {REWARD_MAX:.0f}, usually from 0 to 1"
             raise RankError("BadRequest", "value", message)
         at_ms = self._clock.now_ms()
-        self._write(
-            REWARDED, self._clock.new_id(), at_ms, {"event": event, "value": value}, Rewarded(event, at_ms, value)
-        )
+        self._write_about(event, REWARDED, {"event": event, "value": value}, Rewarded(event, at_ms, value))
 
     def activate(self, event: str) -> None:
         """What a deferred call chose was shown. Raises RankError."""
         self.setting()
-        self._check_known(event)
+        check_event_id(event)
         at_ms = self._clock.now_ms()
-        self._write(ACTIVATED, self._clock.new_id(), at_ms, {"event": event}, Activated(event, at_ms))
+        self._write_about(event, ACTIVATED, {"event": event}, Activated(event, at_ms))
 
     def joined(self) -> Joined:
         """What was learned and judged so far: for reports, which do not change it."""
@@ -127,19 +125,23 @@ class Personalize:
         with self._lock:
             self._joined = None
 
-    def _check_known(self, event: str) -> None:
-        check_event_id(event)
-        if self._records.run(lambda tx: tx.signal_seen(SOURCE, event)) is None:
+    def _write_about(self, event: str, type_: str, data: dict[str, Any], entry: Entry) -> None:
+        """Keeps something about a call; RankError when nobody made it."""
+        if not self._write(type_, self._clock.new_id(), entry.at_ms, data, entry, about=event):
             message = "no call to rank had this event id, or it is gone by now: check the id"
             raise RankError("ResourceNotFound", "eventId", message)
 
-    def _write(self, type_: str, id_: str, at_ms: int, data: dict[str, Any], entry: Entry) -> bool:
-        """False when a call with this id is there already; then nothing was written."""
+    def _write(
+        self, type_: str, id_: str, at_ms: int, data: dict[str, Any], entry: Entry, about: str | None = None
+    ) -> bool:
+        """False, and nothing was written, when there is a signal with this id already, or none of the call `about`."""
         signal = Signal(SOURCE, id_, type_, 1, at_ms, at_ms, None, None, data)
         content, release = content_hash(signal), self._release()
 
         def work(tx: Transaction) -> int | None:
             if tx.signal_seen(SOURCE, id_) is not None:
+                return None
+            if about is not None and tx.signal_seen(SOURCE, about) is None:
                 return None
             count, _, first = (tx.position(POSITION) or "").partition("/")
             seq = write_signal(tx, release, self._vault, signal, content)

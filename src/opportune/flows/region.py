@@ -22,6 +22,7 @@ from opportune.core.releases import Release
 from opportune.flows.act import Act
 from opportune.flows.adapt import Beliefs
 from opportune.flows.admission import Gate
+from opportune.flows.answer import Answer
 from opportune.flows.approve import Registry
 from opportune.flows.backfill import Tell, finish, prepare, share_from_now
 from opportune.flows.breakers import Breakers
@@ -166,6 +167,7 @@ class Region:
         self.ingest = Ingest(records, vault, clock, self.releases.live, self.outgoing, self.refusals)
         self.beliefs = Beliefs(records, clock, self.releases.live, self.releases.get)
         self.act = Act(records, vault, clock, self.releases.live, self.beliefs)
+        self.answer = Answer(records, vault, clock, self.releases.live, self.act)
         self.merging = Merging(records, vault, clock, self.releases.live)
         self.personalize = Personalize(records, vault, clock, self.releases.live)
         self.breakers = Breakers(clock.tick_us)
@@ -194,6 +196,8 @@ class Region:
         encode_record(record)
         self.decide.granted([answer_of(brain, record, self.vault.sign)])
         self.outside.prepare(brain.views.outside)
+        if brain.app.personalizer is not None:
+            self.personalize.joined()
         if self.warm is not None:
             self.warm()
 
