@@ -12,7 +12,7 @@ from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import RuleFired, rules_fired, winner_of
 from opportune.core.decisions.flagged import flag_text, flagged
 from opportune.core.decisions.masks import mask_of
-from opportune.core.decisions.records import DecisionRecord, Reason
+from opportune.core.decisions.records import DecisionRecord, Reason, Said
 from opportune.core.decisions.shortlist import REASON_OF_STAGE
 
 NOTHING_TO_SUGGEST = "There is nothing we would like to suggest right now."
@@ -138,9 +138,18 @@ def _auditor(brain: Brain, record: DecisionRecord, rules: tuple[RuleFired, ...])
             f"Chosen {won} of value {result.value:.2f} {brain.app.currency} with action probability "
             f"{result.action_probability:.4f}; model {basis(brain, record.seen, result.model, won)}."
         )
+    if result.further is not None:
+        parts.append(_models_beside(result.further))
     parts += _chosen_beside(record)
     parts += _seen_with(brain, record)
     return " ".join(parts)
+
+
+def _models_beside(said: Said) -> str:
+    """Which models were asked beside that of the uplift, and what they said of the customer."""
+    named = ", ".join(f"{target} by {name}" for target, name in sorted(said.models.items()))
+    numbers = "".join(f"; {name} {number:.4f}" for name, number in sorted(said.customer.items()))
+    return f"Also asked: {named}{numbers}."
 
 
 def _chosen_beside(record: DecisionRecord) -> list[str]:

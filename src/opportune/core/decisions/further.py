@@ -78,12 +78,12 @@ def heavier_problem(models: Sequence[ModelSpec]) -> tuple[str, str] | None:
     targets = {spec.model: spec.target for spec in models if spec.validates is None}
     for spec in models:
         if spec.onnx is not None and spec.validates is None:
-            return spec.model, "an `onnx` model is only asked after the answer: name the one that answers in `validates`"
+            return spec.model, "an `onnx` model is asked after the answer: name the model that answers in `validates`"
         if spec.validates is None:
             continue
         if targets.get(spec.validates) != "uplift" or spec.target != "uplift":
             known = ", ".join(name for name, target in targets.items() if target == "uplift") or "none"
-            return spec.model, f"`validates` names `{spec.validates}`, no model of uplift that decides: there is {known}"
+            return spec.model, f"`validates` names `{spec.validates}`, no model of uplift that decides: take {known}"
         if spec.onnx is not None and spec.onnx_hash is None:
             return spec.model, "`onnx` needs `onnx_hash`, the hash of the file's bytes: it says which model is meant"
     return None
