@@ -1,8 +1,9 @@
 """The peers of benchmarks/hillstrom.py in an environment of their own: scikit-uplift, causalml and econml.
 
-`python uplift_peer.py FILE.npz OUT.npz`: reads one split, trains every peer on its training rows and writes what each
-says of the test rows (`score.<name>`, one column per arm), and scikit-uplift's metrics of any scores sent along.
-Settings are those of the protocol: LightGBM with 60 trees, rate .05, 7 leaves, 200 rows a leaf, samples of .8.
+`python uplift_peer.py learn SPLIT.npz OUT.npz`: trains every peer on the training rows of one split and writes what
+each says of the test rows (`score.<name>`, one column per arm). `python uplift_peer.py measure SPLIT.npz OUT.npz`:
+writes scikit-uplift's measures of the scores that were sent along. Settings are those of the protocol: LightGBM with
+60 trees, rate .05, 7 leaves, 200 rows a leaf, samples of .8.
 """
 
 from __future__ import annotations
@@ -188,20 +189,26 @@ def metrics(split: Split, score: Array) -> Array:
     ])  # fmt: skip
 
 
-def main(source: str, target: str) -> None:
+def learn(split: Split) -> dict[str, Array]:
+    """What every peer says of the test rows."""
+    found: dict[str, Array] = {}
+    for name, made in (sklift_models(split) | causalml_models(split) | econml_models(split)).items():
+        np.random.seed(split.seed)  # the peers draw from the global generator
+        found["score." + name] = made()
+    return found
+
+
+def main(what: str, source: str, target: str) -> None:
     """Everything for one split."""
     file = np.load(source, allow_pickle=False)
     split = Split(file)
-    found: dict[str, Array] = {}
-    for name, learn in (sklift_models(split) | causalml_models(split) | econml_models(split)).items():
-        np.random.seed(split.seed)  # the peers draw from the global generator
-        found["score." + name] = learn()
-    sent = {key: file[key] for key in file.files if key.startswith("score.")}
-    if split.arms == 1:
-        for key, score in sent.items():
-            found["sklift." + key.removeprefix("score.")] = metrics(split, score)
+    if what == "learn":
+        found = learn(split)
+    else:
+        sent = [key for key in file.files if key.startswith("score.")]
+        found = {"sklift." + key.removeprefix("score."): metrics(split, file[key]) for key in sent}
     np.savez(target, **found)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

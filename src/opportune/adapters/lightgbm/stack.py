@@ -22,8 +22,9 @@ MEMBERS = ("trend", "groups", "x", "s", "t", "dr")
 PRIOR = (0.6, 0.2, 0.05, 0.05, 0.05, 0.05)
 _MIXED = 0.5
 """How much the members' own loss counts beside the mixture's."""
-_TEMPERATURE = 2.0
-"""In noise variances per row: what a member must gain for one step away from the prior."""
+_TEMPERATURE = 8.0
+"""In noise variances per row: how much a member must gain to be taken against the prior. Chosen among 0, 0.5, 2 and 8
+by cross-validation within training rows of Hillstrom's trial (docs/uplift.md)."""
 
 Asked = tuple[Bins, Floats]
 """Rows asked about: their bins, and their codes."""
@@ -169,16 +170,16 @@ def _mixture(
     trend, groups = line(False), line(True)
     by_tree = kit.numbers(rows, said, seed + 5)
     by_x = _x(rows, nuisance, kit, seed + 6)
-    with_it, without = nuisance.trees
+    treated, held = nuisance.trees
     members: tuple[Callable[[Asked], Floats], ...] = (
         lambda asked: trend.of(values_of(asked, False)[0]),
         lambda asked: groups.of(values_of(asked, True)[0]),
         lambda asked: by_x(asked[1]),
         lambda asked: by_s(asked[1]),
-        lambda asked: chance(with_it, asked[1]) - chance(without, asked[1]),
+        lambda asked: chance(treated, asked[1]) - chance(held, asked[1]),
         lambda asked: chance(by_tree, asked[1]),
     )
-    return Mixture(members, lambda asked: groups.variance(values_of(asked, True)[0]), without), nuisance
+    return Mixture(members, lambda asked: groups.variance(values_of(asked, True)[0]), held), nuisance
 
 
 def _nuisance(rows: Rows, kit: Kit, columns: Columns, seed: int) -> Nuisance:

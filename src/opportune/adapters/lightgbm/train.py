@@ -55,20 +55,7 @@ class LightgbmTrainer:
                 f"algorithm `{self.algorithm}` learns uplift, not {examples.target}: take `additive` or `ebm` for it"
             )
         covered, kept = _covered(examples, offers)
-        tables = feature_tables(kept)
-        if not tables:
-            raise LearnError("no feature varies over the examples: choose others")
-        bins = bins_of(tables, kept.feature_names, kept.examples)
-        code = coding(tables, bins)
-        number = {offer: place for place, offer in enumerate(covered)}
-        rows = Rows(
-            bins,
-            code.of(bins),
-            np.array([number[row.offer] for row in kept.examples], dtype=np.intp),
-            np.array([row.treated for row in kept.examples], dtype=np.bool_),
-            np.array([float(row.bought) for row in kept.examples]),
-            fit_weights(kept.examples),
-        )
+        rows, code = rows_of(kept, covered)
         return self._fit(rows, covered, Kit(code, self.settings))
 
     def _fit(self, rows: Rows, covered: Sequence[str], kit: Kit) -> Fit:
@@ -129,6 +116,25 @@ class LightgbmTrainer:
             variance += max(left - float(variance.mean()), 0.0)
             found.append(log_variance(kit.coding, mine.bins[sample], variance))
         return found
+
+
+def rows_of(examples: TrainingSet, offers: Sequence[str]) -> tuple[Rows, Coding]:
+    """Examples of these offers alone as arrays, and how their bins are given to LightGBM."""
+    tables = feature_tables(examples)
+    if not tables:
+        raise LearnError("no feature varies over the examples: choose others")
+    bins = bins_of(tables, examples.feature_names, examples.examples)
+    code = coding(tables, bins)
+    number = {offer: place for place, offer in enumerate(offers)}
+    rows = Rows(
+        bins,
+        code.of(bins),
+        np.array([number[row.offer] for row in examples.examples], dtype=np.intp),
+        np.array([row.treated for row in examples.examples], dtype=np.bool_),
+        np.array([float(row.bought) for row in examples.examples]),
+        fit_weights(examples.examples),
+    )
+    return rows, code
 
 
 def _covered(examples: TrainingSet, offers: Sequence[str]) -> tuple[tuple[str, ...], TrainingSet]:
