@@ -29,6 +29,7 @@ AMPLE_MS = 10_000
 Event = dict[str, Any]
 Twist = Callable[[Event], Event | None]
 """What becomes of a signal on its way; None: it is lost."""
+Becomes = Callable[[Answer, list[Event]], list[Event]]
 
 
 def draft(event: Event) -> Draft:
@@ -50,8 +51,8 @@ class Living:
         self.region, self.world, self.clock = region, world, region.clock
         self._random = Random(f"living/{world.seed}")  # noqa: S311 - a simulation, repeatable by design
         self.dispositions: Counter[str] = Counter()
-        self.purchase: Callable[[Event], bool] = lambda outcome: True
-        """Asked of every purchase before it is told: one it answers False for never happened."""
+        self.becomes: Becomes = lambda answer, outcomes: outcomes
+        """What becomes of a decision, from what the world says of it."""
         self._due: list[tuple[int, int, OutcomePost]] = []
         self._signals: list[Draft] = []
         self._number = 0
@@ -96,9 +97,7 @@ class Living:
         shown = None
         if answer.disposition == "offered" and answer.offer is not None:
             shown = {"disposition": "offered", "offer": answer.offer.id, "channel": answer.channel}
-        for outcome in self.world.respond(customer, shown, self.clock.now_ms()):
-            if outcome["kind"] in ("converted", "accepted") and not self.purchase(outcome):
-                continue
+        for outcome in self.becomes(answer, self.world.respond(customer, shown, self.clock.now_ms())):
             self._number += 1
             who = (
                 {"customer": customer, "offer": outcome["offer"]}
