@@ -72,7 +72,7 @@ def main() -> int:
 def _synthetic(folder: Path) -> bool:
     ours, theirs, held, held_theirs, _ = _errors(sorted(folder.glob("synthetic_*.npz")))
     print(f"O2: obp's SyntheticBanditDataset, {len(ours)} seeds, 10,000 rows each, truth on 50,000 fresh contexts")
-    print(f"{'estimator':12} {'ours: mean (max)':>20} {'holds':>7} {'obp: mean (max)':>20} {'holds':>7}   lower or equal")
+    print(f"{'estimator':12} {'ours: mean (max)':>20} {'holds':>7} {'obp: mean (max)':>20} {'holds':>7}  not worse")
     for place, name in enumerate(NAMES):
         mine, its = ours[:, place], theirs[:, place]
         better = mine.mean() <= its.mean() + 1e-9

@@ -219,6 +219,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     from opportune.core.decisions.questions import QuestionError
     from opportune.core.drift.cases import CaseError
     from opportune.core.features import FeatureError
+    from opportune.core.feedback import FeedbackError
     from opportune.core.ledger import LedgerError
     from opportune.core.models import LearnError, ModelError
     from opportune.core.offpolicy.log import LogError
@@ -239,7 +240,7 @@ def _spoken() -> tuple[type[Exception], ...]:
     return (
         PlaybookError, ScaffoldError, ShelfError, SmtpError, VaultError, TableError, SourceError, QuestionError,
         FeatureError, PolicyError, ReleaseError, ModelError, LearnError, LedgerError, GovernError, IdentityError,
-        LogError, NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
+        FeedbackError, LogError, NotReady, StoreBroken, StoreFull, InUse, QuarantineError, KeysError, DatasetError,
         BatchError, RegistryError, MlflowError, CaseError,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The contracts that every release has: consent, which pages and browsers speak of in every playbook."""
+"""The contracts that every release has: consent, of which pages speak, and what people say of decisions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from opportune.core.consents import BASES, CONSENT_SIGNALS, consent_problems
+from opportune.core.feedback.words import FEEDBACK_SIGNAL, SCHEMA
 from opportune.core.signals import CompiledContract, SignalContract
 
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 128}
@@ -45,7 +46,10 @@ def _contract(signal: str) -> SignalContract:
     return SignalContract(signal=signal, version=1, owner="opportune", about="person", schema=schema, class_="personal")
 
 
-BUILTIN_CONTRACTS: Final[tuple[SignalContract, ...]] = tuple(map(_contract, CONSENT_SIGNALS))
+BUILTIN_CONTRACTS: Final[tuple[SignalContract, ...]] = (
+    *map(_contract, CONSENT_SIGNALS),
+    SignalContract(signal=FEEDBACK_SIGNAL, version=1, owner="opportune", about="person", schema=SCHEMA),
+)
 
 
 def with_builtins(contracts: Sequence[SignalContract]) -> tuple[SignalContract, ...]:

@@ -11,6 +11,7 @@ from opportune.core.beliefs import Adaptive
 from opportune.core.catalog import Channel, Document, Limit, Moment, Offer, Risk
 from opportune.core.drift import DriftPolicy
 from opportune.core.features import FeatureView
+from opportune.core.feedback.words import FeedbackReason
 from opportune.core.policies import Policy
 from opportune.core.signals import SignalContract
 
@@ -308,7 +309,8 @@ class App(Document, frozen=True, kw_only=True):
     `offer_attributes` declares the type of each `offer.<name>` that policies may read. `limits` hold over channels,
     offers and kinds of offers, per person, per account or for everyone together. `people` says who may do what.
     `adaptive` says how what is believed of offers without a model follows what becomes of them. `personalizer` opens
-    the door for teams that come from Azure Personalizer.
+    the door for teams that come from Azure Personalizer. `feedback_reasons` are what people may say when they override
+    a decision; without any there is a catalog for the start.
     """
 
     project: str
@@ -328,6 +330,7 @@ class App(Document, frozen=True, kw_only=True):
     adaptive: Adaptive = Adaptive()
     people: Mapping[PersonId, tuple[Role, ...]] = {}
     personalizer: Personalizer | None = None
+    feedback_reasons: tuple[FeedbackReason, ...] = ()
 
     @property
     def every_region(self) -> tuple[str, ...]:

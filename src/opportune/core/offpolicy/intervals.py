@@ -132,10 +132,19 @@ def t_quantile(chance: float, degrees: float) -> float:
 def _t_below(t: float, degrees: float) -> float:
     """P(T <= t) for t >= 0, through the regularised incomplete beta function."""
     x = degrees / (degrees + t * t)
-    return 1.0 - 0.5 * _beta_share(degrees / 2.0, 0.5, x)
+    return 1.0 - 0.5 * beta_share(degrees / 2.0, 0.5, x)
 
 
-def _beta_share(a: float, b: float, x: float) -> float:
+def beta_quantile(chance: float, a: float, b: float) -> float:
+    """The quantile of a beta distribution, by bisection (to 1e-12)."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-12:
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if beta_share(a, b, middle) < chance else (low, middle)
+    return 0.5 * (low + high)
+
+
+def beta_share(a: float, b: float, x: float) -> float:
     """I_x(a, b) by Lentz's continued fraction (Numerical Recipes 6.4, the public formula DLMF 8.17.22)."""
     if x <= 0.0 or x >= 1.0:
         return 0.0 if x <= 0.0 else 1.0

@@ -22,6 +22,7 @@ from opportune.doors.cli import (
     drifting,
     evaluating,
     feature_views,
+    feedback,
     governing,
     identity,
     ingesting,
@@ -143,6 +144,16 @@ GROUPS: dict[str, Group] = {
             "log": registry.log,
             "refuse": registry.refuse,
             "retire": registry.retire,
+        },
+    ),
+    "feedback": Group(
+        "What people say: reasons, people, proposals; accept or refuse a proposal.",
+        {
+            "reasons": feedback.reasons,
+            "people": feedback.people,
+            "proposals": feedback.proposals,
+            "accept": feedback.accept,
+            "refuse": feedback.refuse,
         },
     ),
     "features": Group(

@@ -25,7 +25,9 @@ from opportune.doors.http.apprentice import Apprentices
 from opportune.doors.http.consents import Consents
 from opportune.doors.http.customers import AccountsRead
 from opportune.doors.http.drift import DriftDoor
+from opportune.doors.http.evaluations import Evaluations
 from opportune.doors.http.features import Features, Lineages
+from opportune.doors.http.feedback import Answers, FeedbackRead
 from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.grants import Grants
 from opportune.doors.http.hot import HotDoor, Receipts
@@ -60,6 +62,9 @@ def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[
             DecisionShown,
             WhatIfs,
             Reviews,
+            Answers,
+            FeedbackRead,
+            Evaluations,
             Privacy,
             CustomersReadAndErased,
             AccountsRead,

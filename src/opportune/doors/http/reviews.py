@@ -19,7 +19,7 @@ Status = Annotated[str, QueryParameter(max_length=32)]
 
 
 class Reviews(Controller):
-    """GET /v1/reviews and /v1/reviews/{id}. Approving, changing and refusing are not here yet."""
+    """GET /v1/reviews and /v1/reviews/{id}; answers are in `feedback`."""
 
     path = "/v1/reviews"
     tags = ("govern",)
