@@ -256,6 +256,8 @@ def write_report(data: Path, region: str, card: str, files: Mapping[str, str]) -
 
 def trainer_of(spec: ModelSpec) -> Trainer:
     """What learns by the algorithm of a model's spec; LearnError when it cannot, naming what to change or install."""
+    if spec.onnx is not None:
+        raise LearnError(f"model `{spec.model}` is the file `{spec.onnx}`, learned elsewhere: it is not trained here")
     if spec.algorithm == "ebm":
         from opportune.adapters.ebm.train import EbmTrainer
 

@@ -14,6 +14,7 @@ from opportune.core.decisions.audiences import Words, words
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.explain import WhyNot, fates_known, reason_of
 from opportune.core.decisions.flagged import Flagged, flagged
+from opportune.core.decisions.further import margin_of, unit_of
 from opportune.core.decisions.masks import count_of, first_of
 from opportune.core.decisions.records import STEPS, DecisionRecord, Pick, ScoredRow, decode_record
 from opportune.ports import Ledger, Pulse, Records, StoredDecision, StoredOutcome
@@ -99,7 +100,9 @@ class DecisionView(msgspec.Struct, frozen=True):
     `total_us` is what the record measured (up to the write); `whole_us` includes writing and answering, known
     while the decision is in the pulse. `contacts` are (scope, offer, channel, at_ms). `flags` are the quality rules
     that data it saw had broken. `slate` are further offers beside the first, `limit` how many were asked for,
-    `forced` the policies that forced the choice, `room` what was left of limits over everybody.
+    `forced` the policies that forced the choice, `room` what was left of limits over everybody. `further` are models
+    beside that of the uplift (what they predict, their name), `scores` what they said of the customer, `parts_in` the
+    unit of the parts of features.
     """
 
     id: str
@@ -144,6 +147,9 @@ class DecisionView(msgspec.Struct, frozen=True):
     slate: tuple[Shown, ...] = ()
     forced: tuple[str, ...] = ()
     room: tuple[tuple[str, float], ...] = ()
+    further: tuple[tuple[str, str], ...] = ()
+    scores: tuple[tuple[str, float], ...] = ()
+    parts_in: str = "log-odds"
 
 
 def decision_view(
@@ -212,6 +218,9 @@ def _who_and_what(stored: StoredDecision, record: DecisionRecord, brain: Brain |
         "limit": asked.limit,
         "forced": result.forced,
         "room": tuple(sorted(seen.room.items())),
+        "further": () if result.further is None else tuple(sorted(result.further.models.items())),
+        "scores": () if result.further is None else tuple(sorted(result.further.customer.items())),
+        "parts_in": "log-odds" if brain is None or result.offer is None else unit_of(brain, result.offer),
         "slate": tuple(
             Shown(
                 pick.offer, _title(brain, pick), pick.channel, pick.value, pick.action_probability, pick.confidence
@@ -235,7 +244,7 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
     if candidate is None or scored is None:
         return None
     offer, channel = candidate.offer, candidate.channel
-    margin = float(brain.margins[candidate.index])
+    margin = margin_of(brain, result, candidate.index)
     named = {"title": offer.title, "price": f"{offer.price.amount:g}", **record.seen.features}
     return Chosen(
         candidate=candidate.id,
@@ -258,13 +267,15 @@ def _chosen(brain: Brain, record: DecisionRecord) -> Chosen | None:
         confidence=result.confidence,
         action_probability=result.action_probability,
         shown=result.disposition == "offered",
-        parts=_parts(brain, candidate, scored),
+        parts=_parts(brain, candidate, scored, margin),
     )
 
 
-def _parts(brain: Brain, candidate: Candidate, scored: ScoredRow) -> tuple[tuple[str, float], ...]:
+def _parts(
+    brain: Brain, candidate: Candidate, scored: ScoredRow, margin: float
+) -> tuple[tuple[str, float], ...]:
     """uplift x margin, less costs, plus the lever: what is left over is what fatigue took."""
-    gross = scored.uplift * float(brain.margins[candidate.index])
+    gross = scored.uplift * margin
     cost = float(brain.costs[candidate.index])
     tired = round(gross - cost + scored.lever - scored.value, 3)
     return (

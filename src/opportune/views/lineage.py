@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from opportune.core.decisions.further import unit_of
 from opportune.core.decisions.masks import stage_masks
 from opportune.core.decisions.records import DecisionRecord, decode_record
 from opportune.core.decisions.shortlist import REQUIRES
@@ -346,6 +347,6 @@ def _led(release: Release, record: DecisionRecord, name: str) -> tuple[Led, ...]
         elif use.kind == "offer" and use.name == result.offer:
             effect = "offered"
         elif use.kind == "model" and name in parts:
-            effect = f"{parts[name]:+.3f} log-odds"
+            effect = f"{parts[name]:+.3f} {unit_of(release.brain, result.offer or '')}"
         found.append(Led(use, effect))
     return tuple(found)

@@ -17,7 +17,7 @@ import numpy as np
 from opportune.core.decisions.arbitration import Estimate
 from opportune.core.decisions.brain import Brain, Floats, Further
 from opportune.core.decisions.customer_scores import CUSTOMER_TARGETS, customer_scores
-from opportune.core.decisions.records import Said
+from opportune.core.decisions.records import Result, Said
 from opportune.core.models import (
     EVERY_OFFER,
     CompiledModel,
@@ -116,10 +116,26 @@ def tired(chances: Floats, usual: Floats) -> Floats:
     return found
 
 
-def said(brain: Brain, features: Mapping[str, Any], estimate: Estimate, offers: Sequence[int]) -> Said | None:
-    """What the record keeps of it: of the offers that were scored, by their places; None without such models."""
-    if not brain.further:
-        return None
+def unit_of(brain: Brain, offer: str) -> str:
+    """In what the reasons of an offer's effect are counted."""
+    model = brain.model
+    if not isinstance(model, CompiledModel) or model.straight is None or offer not in brain.offers:
+        return "log-odds"
+    return "uplift" if brain.offers.index(offer) in model.straight.effects.tolist() else "log-odds"
+
+
+def margin_of(brain: Brain, result: Result, index: int) -> float:
+    """The money that an acceptance of a candidate brings: what a model said in the decision, or the margin."""
+    place = brain.offer_of[index]
+    if result.further is not None and result.further.money and place in result.scored.offers:
+        told = result.further.money[result.scored.offers.index(place)]
+        if told is not None:
+            return told
+    return float(brain.margins[index])
+
+
+def said(brain: Brain, features: Mapping[str, Any], estimate: Estimate, offers: Sequence[int]) -> Said:
+    """What the record keeps of it: of the offers that were scored, by their places."""
     places = offers if estimate.scored is None else [list(estimate.scored).index(offer) for offer in offers]
     money, tiring = estimate.money, estimate.tiring
     asked = {target: one.name for target, one in brain.further.items()}

@@ -182,7 +182,9 @@ def _fallback(step: str, fault: str, held: bool, degraded: tuple[str, ...]) -> R
 def _result(
     brain: Brain, seen: Seen, listed: Shortlist, estimate: Estimate, held: bool, degraded: tuple[str, ...]
 ) -> Callable[..., Result]:
-    further = said(brain, seen.features, estimate, brain.pools.of(listed.left).offers)
+    further = None
+    if brain.further:
+        further = said(brain, seen.features, estimate, brain.pools.of(listed.left).offers)
 
     def build(disposition: Disposition, reason: Reason, **found: object) -> Result:
         return Result(
