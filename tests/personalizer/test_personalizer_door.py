@@ -17,6 +17,7 @@ from opportune.ports import StoreBroken, Transaction
 
 pytestmark = pytest.mark.slow
 DAY_MS = 86_400_000
+MANY = [{"id": f"a{n}", "features": [{f"f{m}": m + 1 for m in range(20)}]} for n in range(10)]
 
 
 @pytest.fixture
@@ -84,6 +85,9 @@ def test_the_same_call_twice_is_one_and_another_call_may_not_have_its_id(room: R
         ({"contextFeatures": [{"note": "ask ada@example.com"}]}, "contextFeatures[0].note"),
         ({"actions": [{"id": "a", "features": [{"user_name": "ada"}]}]}, "actions[0].features[0].user_name"),
         ({"eventId": "ada@example.com"}, "eventId"),
+        ({"eventId": "a/b"}, "eventId"),
+        ({"contextFeatures": [{f"k{n}": n + 1 for n in range(990)}], "actions": MANY}, "contextFeatures"),
+        ({"contextFeatures": [{"big": 1e200}]}, "contextFeatures[0].big"),
         ({"actions": "sports"}, "body"),
     ],
 )
@@ -101,6 +105,17 @@ def test_their_own_example_names_nobody(quiet: Room) -> None:
     context = [{"user": {"profileType": "AnonymousUser", "latLong": "47.6,-122.1"}}, {"device": {"mobile": True}}]
 
     assert quiet.post(RANK, {**NEWS, "contextFeatures": context}).status == 201
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[" * 60_000, b"\xff\xfe", b'{"actions":[{"id":"\\ud800"}]}', b'{"actions":[{"id":1}]}', b"x" * 70_000],
+    ids=("empty", "deep", "no UTF-8", "half a character", "a number", "too large"),
+)
+def test_what_is_no_call_is_refused_in_their_words(quiet: Room, body: bytes) -> None:
+    reply = quiet.post(RANK, body)
+
+    assert (reply.status, reply.json()["error"]["code"]) == (400, "BadRequest")
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"value": "much"}', b"{}"])

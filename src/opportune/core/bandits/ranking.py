@@ -15,6 +15,9 @@ from opportune.core.bandits.shared import Shared, action_of, context_of
 ACTIONS_MAX: Final = 50
 ID_CHARS_MAX: Final = 256
 REQUEST_BYTES_MAX: Final = 65_536
+PAIRS_MAX: Final = 100_000
+"""Features of the actions times those of the context, which are looked at together: some 25 ms for one call."""
+
 WIDTH: Final = 0.2
 """Thompson's error, times this (Chapelle & Li 2011 found less than the whole error best)."""
 
@@ -162,6 +165,10 @@ def check_rank(request: RankRequest) -> Parsed:
         )
     except FeatureError as error:
         raise RankError("BadRequest", error.field, str(error)) from None
+    pairs = len(context.values) * sum(len(action.values) for action in actions)
+    if pairs > PAIRS_MAX:
+        message = f"{pairs:,} pairs of an action's feature and one of the context are more than {PAIRS_MAX:,}"
+        raise RankError("BadRequest", "contextFeatures", f"{message}: send fewer features or fewer actions")
     return Parsed(context, actions, left)
 
 
@@ -169,8 +176,8 @@ def check_event_id(event: str | None) -> None:
     """RankError for an id that cannot be one."""
     if event is None:
         return
-    if not 1 <= len(event) <= ID_CHARS_MAX or not event.isprintable():
-        raise RankError("BadRequest", "eventId", f"an event id has 1 to {ID_CHARS_MAX} printable characters")
+    if not 1 <= len(event) <= ID_CHARS_MAX or not event.isprintable() or "/" in event:
+        raise RankError("BadRequest", "eventId", f"an event id has 1 to {ID_CHARS_MAX} printable characters and no `/`")
     if _MAIL.search(event):
         raise RankError("BadRequest", "eventId", "an event id is no e-mail address: send a random one, such as a UUID")
 
