@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,8 +15,8 @@ from opportune.adapters.lightgbm.trees import centred
 from opportune.core.models import AdditiveHead
 
 _RIDGE = 4.0
-_SPLITS = 6
-_CELL_LEAVES = 32
+_SPLITS = 10
+_CELL_LEAVES = 8
 _LEAST = 1e-8
 
 
@@ -43,12 +44,13 @@ def unexplained(rows: Rows, residual: Floats, folds: Bins, coding: Coding, setti
 
     `residual` is what each row says of the effect, less the estimate by models that have not seen it. A tree finds
     groups where it is high or low on all folds but one; the mean of a group on that fold is noise plus the error of
-    the estimates there. The noise is known and taken out. Never below 0.
+    the estimates there. The noise is known and taken out. What remains is itself uncertain: half its standard error
+    is added, so that little evidence makes estimates less sure. Never below 0.
     """
-    total, weight = 0.0, 0.0
+    total, weight, doubt = 0.0, 0.0, 0.0
     trees = Settings(
         num_iterations=1, learning_rate=1.0, num_leaves=_CELL_LEAVES, bagging_fraction=0.7, feature_fraction=0.6,
-        lambda_l2=0.0, min_data_in_leaf=max(len(rows) // 60, 10), seed=settings.seed,
+        lambda_l2=0.0, min_data_in_leaf=max(len(rows) // 25, 10), seed=settings.seed,
     )  # fmt: skip
     for split in range(_SPLITS):
         for fold in range(int(folds.max()) + 1):
@@ -58,15 +60,21 @@ def unexplained(rows: Rows, residual: Floats, folds: Bins, coding: Coding, setti
                 other.codes, residual[~here], other.weight, trees, SQUARES, coding.categorical, seed + 97 * split + fold
             )
             leaf = np.asarray(tree.predict(rows.codes[here], pred_leaf=True)).ravel().astype(np.intp)
-            squares, rows_told = _between(leaf, residual[here], rows.weight[here])
+            squares, rows_told, variance = _between(leaf, residual[here], rows.weight[here])
             total += squares
             weight += rows_told
-    return max(total / weight, 0.0) if weight else 0.0
+            doubt += variance
+    if not weight:
+        return 0.0
+    # The splits look at the same rows: they are counted as one.
+    error = math.sqrt(doubt * _SPLITS) / weight
+    return max(total / weight + error / 2.0, 0.0)
 
 
-def _between(leaf: Bins, residual: Floats, weight: Floats) -> tuple[float, float]:
-    """The squares of the groups' means, less what noise adds to them, summed over weight; and the weight."""
-    total, told = 0.0, 0.0
+def _between(leaf: Bins, residual: Floats, weight: Floats) -> tuple[float, float, float]:
+    """The squares of the groups' means, less what noise adds to them, summed over weight; the weight; and the
+    variance of that sum if the means were noise alone."""
+    total, told, doubt = 0.0, 0.0, 0.0
     for name in np.unique(leaf):
         here = leaf == name
         mass = float(weight[here].sum())
@@ -77,7 +85,8 @@ def _between(leaf: Bins, residual: Floats, weight: Floats) -> tuple[float, float
         noise *= here.sum() / (here.sum() - 1)
         total += mass * (mean**2 - noise)
         told += mass
-    return total, told
+        doubt += 2.0 * (mass * noise) ** 2
+    return total, told, doubt
 
 
 def log_variance(coding: Coding, bins: Bins, variance: Floats) -> AdditiveHead:
