@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from opportune.adapters.ebm.tables import bins_of, feature_tables, fed, head_of, types_of
+from opportune.adapters.ebm.tables import bins_of, feature_tables, fed, head_of, predicted, types_of
 from opportune.adapters.ebm.train import EbmTrainer
 from opportune.core.models import (
     EVERY_OFFER,
@@ -103,6 +104,16 @@ def test_other_targets_are_one_number(target: str) -> None:
     fit = EbmTrainer(SMALL).fit(happened, offers)
     assert fit.form == ("amount" if target == "value" else "chance")
     assert [heads.offer for heads in fit.offers] == list(offers)
+
+
+def test_amounts_are_right_on_average() -> None:
+    happened = KnownEffects(4).happened(3000, "value")
+    fit = EbmTrainer(SMALL).fit(happened, OFFERS)
+    for heads in fit.offers:
+        mine = [row for row in happened.examples if row.offer == heads.offer]
+        bins = bins_of(fit.features, msgspec.structs.replace(happened, examples=tuple(mine)))
+        expected = float(np.exp(predicted(heads.offered, bins)).mean())
+        assert expected == pytest.approx(sum(row.amount for row in mine) / len(mine), rel=1e-9)
 
 
 def test_what_may_only_rise_does(examples: TrainingSet) -> None:

@@ -136,7 +136,8 @@ class EbmTrainer:
         flat = AdditiveHead(0.0, tuple((0.0,) * table.bin_count for table in tables))
         if target == "value":
             machine = self._machine(rows, tables, np.log(rows.amount), chances=False)
-            return head_of(machine, tables), flat, self._spread(rows, tables, lambda bag: _said(machine, tables, bag))
+            head = _smeared(head_of(machine, tables), rows)
+            return head, flat, self._spread(rows, tables, lambda bag: _said(machine, tables, bag))
         if target != "uplift":
             machine = self._machine(rows, tables, rows.bought, chances=True)
             spread = self._spread(rows, tables, lambda bag: _said(machine, tables, bag, chances=True))
@@ -237,6 +238,13 @@ class Rows(msgspec.Struct, frozen=True):
     def some(self, where: NDArray[np.bool_]) -> Rows:
         """Those of a mask."""
         return Rows(*(part[where] for part in msgspec.structs.astuple(self)))
+
+
+def _smeared(head: AdditiveHead, rows: Rows) -> AdditiveHead:
+    """A head of logarithms whose exponentials have the mean of the amounts (Duan's smearing, 1983): the exponential of
+    a mean logarithm lies below the mean."""
+    lost = float(np.log(rows.amount.mean() / np.exp(predicted(head, rows.bins)).mean()))
+    return msgspec.structs.replace(head, base=head.base + lost)
 
 
 def _said(
