@@ -102,7 +102,7 @@ from opportune.adapters.sqlite import SqliteRecords
 from opportune.adapters.system.vault import FileVault
 from opportune.ports import StoreBroken
 records = SqliteRecords(sys.argv[1], FileVault(sys.argv[2]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 try:
     for n in range(100_000):
         records.run(lambda tx: tx.append_leaf(b"%d " % n + bytes(900)))

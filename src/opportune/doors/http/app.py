@@ -54,40 +54,20 @@ OPEN_PATHS = (
 pages, where the token in the address is the key."""
 
 
+HANDLERS: tuple[Any, ...] = (
+    Decisions, DecisionShown, WhatIfs, Reviews, Answers, FeedbackRead, Evaluations, Privacy,
+    CustomersReadAndErased, AccountsRead, QuarantineDoor, Consents, Features, Lineages, DriftDoor, Limits,
+    AdaptiveDoor, Identities, gpc_support, Preferences, Unsubscribe, Govern, ModelsDoor, PersonalizerDoor,
+    Apprentices, Ledger, Grants, healthz, readyz, metrics,
+)
+"""What answers beside the hot routes and the console."""
+
+
 def build_app(region: Callable[[], Region], keyring: Keyring, console: Sequence[Any] = ()) -> HotDoor:
     """The ASGI application of one region; `console` are the console's handlers."""
     behind = Litestar(
         route_handlers=[
-            Decisions,
-            DecisionShown,
-            WhatIfs,
-            Reviews,
-            Answers,
-            FeedbackRead,
-            Evaluations,
-            Privacy,
-            CustomersReadAndErased,
-            AccountsRead,
-            QuarantineDoor,
-            Consents,
-            Features,
-            Lineages,
-            DriftDoor,
-            Limits,
-            AdaptiveDoor,
-            Identities,
-            gpc_support,
-            Preferences,
-            Unsubscribe,
-            Govern,
-            ModelsDoor,
-            PersonalizerDoor,
-            Apprentices,
-            Ledger,
-            Grants,
-            healthz,
-            readyz,
-            metrics,
+            *HANDLERS,
             *described_handlers(),
             *console,
         ],
