@@ -70,9 +70,10 @@ class RecordsContract(CustomerRecordsContract, RemovalContract):
     def test_drift_is_kept_by_id_and_read_the_newest_first(self, records: Records) -> None:
         reports = [a.drift(n) for n in range(1, 5)]
         case = a.drift(9, what="case", status="proposed")
+        apart = a.drift(7, what="disagreement", status="disagreement")
 
         def work(tx: Transaction) -> object:
-            for one in (*reports, case):
+            for one in (*reports, case, apart):
                 tx.put_drift(one)
             return tx.drift("w9"), tx.drift("w8")
 
@@ -82,6 +83,7 @@ class RecordsContract(CustomerRecordsContract, RemovalContract):
         assert records.drift("report", 3) == [reports[3], reports[2], reports[1]]
         assert records.drift("report", 9, model="m1") == [reports[2], reports[0]]
         assert records.drift("case", 9, status="proposed") == []
+        assert records.drift("disagreement", 9) == [apart]
         assert records.drift("case", 9, model="m1", status="approved") == [later]
         assert records.run(lambda tx: tx.drift("w9")) == later
 
