@@ -1,4 +1,4 @@
-"""The measures of benchmarks/hillstrom.py, on rows few enough to count by hand; it prints them beside scikit-uplift's."""
+"""The measures of benchmarks/hillstrom.py, on rows few enough to count by hand; it prints them beside the peers'."""
 
 from __future__ import annotations
 
