@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.drift_streams import TWISTS, Stream, Twist, set_of, windowed
 from opportune.adapters.sklearn.train import SklearnTrainer
 from opportune.core.drift import DriftPolicy, Report, Watched, look_at_answers, look_at_inputs, watched
-from opportune.core.models import Scorecard
+from opportune.core.models import Example, Scorecard
 from opportune.core.playbook import ModelSpec
 from opportune.flows.learn import train
 from opportune.testing.world.effects import NAMES, OFFERS
@@ -37,7 +37,8 @@ def run(watch: Watched, stream: Stream, events: int, twist: Twist | None = None)
     over. Ends at the first alarm where drift was planted."""
     names = tuple(table.name for table in watch.card.features)
     found: list[tuple[int, Report]] = []
-    kept, past = [], []
+    kept: list[Example] = []
+    past: list[Report] = []
     for start in range(0, events, 500):
         kept += stream.rows(500, twist)
         pending = start + 500

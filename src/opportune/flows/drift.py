@@ -46,6 +46,7 @@ from opportune.flows.drift_rows import (
     seen_rows,
     sees,
 )
+from opportune.flows.training_rows import labels_of
 from opportune.ports import Clock, Records, StoredDrift, Transaction, Vault
 
 CASES_MAX = 10_000
@@ -101,6 +102,9 @@ class Drift:
             if spec is None or why:
                 found = msgspec.structs.replace(found, not_watched=(*found.not_watched, (card.model, why)))
                 continue
+            if types := _unheard(spec, release):
+                why = f"its answers are not: the playbook has no schema for {types}, so that none can be heard of"
+                found = msgspec.structs.replace(found, not_watched=(*found.not_watched, (card.model, why)))
             found = self._watch(found, card, spec, release, early, rest)
         return found
 
@@ -119,7 +123,7 @@ class Drift:
         watch = watched(name, card, spec.drift)
         looks = (
             partial(self._inputs, watch, early=early),
-            partial(self._answers, watch, spec, release.playbook.app.holdout.share, early=early),
+            partial(self._answers, watch, spec, release, early=early),
         )
         waiting = 0
         for look in looks:
@@ -150,11 +154,14 @@ class Drift:
         report = look_at_inputs(self._referred(watch, "inputs"), rows, look, self._clock.now_ms(), early=not full)
         return _Look(report, before, msgspec.structs.replace(place, decision=some[-1].id, inputs=look)), 0
 
-    def _answers(self, watch: Watched, spec: ModelSpec, share: float, *, early: bool) -> tuple[_Look | None, int]:
+    def _answers(
+        self, watch: Watched, spec: ModelSpec, release: Release, *, early: bool
+    ) -> tuple[_Look | None, int]:
         """Likewise of answers; a card that gives amounts has none that are right or wrong."""
-        if watch.card.form == "amount":
+        if watch.card.form == "amount" or _unheard(spec, release):
             return None, 0
         before, place = self._place(watch.name)
+        share = release.playbook.app.holdout.share
         found = answers_after(
             self._records, spec, watch.card, place, self._clock.now_ms(), watch.policy.answers,
             partial(self._carries, watch.name), lambda hash_: self._release_of(hash_).brain, share,
@@ -266,6 +273,13 @@ def _unwatchable(card: Scorecard, spec: ModelSpec | None) -> str:
     if card.training.snapshot is None:
         return "it has no training snapshot: train it again"
     return ""
+
+
+def _unheard(spec: ModelSpec, release: Release) -> str:
+    """The signal types by which a model's answers are known, where the playbook takes none of them."""
+    types = labels_of(spec)
+    heard = {name for name, _ in release.contracts}
+    return "" if heard & set(types) else ", ".join(f"`{one}`" for one in types)
 
 
 def _key(name: str) -> str:
