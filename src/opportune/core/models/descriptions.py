@@ -15,7 +15,7 @@ def describe(card: Scorecard) -> str:
     """What it covers, how good it is and what moves it, in a few lines."""
     training = card.training
     lines = [
-        f"{card.model} {card_hash(card)[:12]} · {'approved' if card.approved else 'NOT approved'} · {card.owner}",
+        f"{card.model} {card_hash(card)[:12]} · {'passed' if card.approved else 'did NOT pass'} its gates · {card.owner}",
         f"learned {TARGETS.get(card.target, card.target)} from {training.rows} rows, "
         f"{format_time(training.from_ms)[:10]} to {format_time(training.to_ms)[:10]}, {len(card.features)} features, "
         f"label window {training.label_window}, algorithm {training.algorithm}",
@@ -41,7 +41,8 @@ def model_card(card: Scorecard, plots: Collection[str] = ()) -> str:
     training = card.training
     parts = [
         f"# Model card: {card.model}\n",
-        f"Card `{card_hash(card)}` · owner {card.owner} · **{'approved' if card.approved else 'not approved'}**\n",
+        f"Card `{card_hash(card)}` · owner {card.owner} · "
+        f"**{'passed' if card.approved else 'did not pass'} its gates**\n",
         "## What it does\n",
         _DOES[card.target if card.target in _DOES else "uplift"].format(window=training.label_window) + "\n",
         f"Algorithm `{training.algorithm}`{_settings(card)}, served as {_FORMS[card.form]}.\n",
