@@ -15,7 +15,7 @@ def describe(card: Scorecard) -> str:
     """What it covers, how good it is and what moves it, in a few lines."""
     training = card.training
     lines = [
-        f"{card.model} {card_hash(card)[:12]} · {'passed' if card.approved else 'did NOT pass'} its gates · {card.owner}",
+        f"{card.model} {card_hash(card)[:12]} · gates {'passed' if card.approved else 'NOT passed'} · {card.owner}",
         f"learned {TARGETS.get(card.target, card.target)} from {training.rows} rows, "
         f"{format_time(training.from_ms)[:10]} to {format_time(training.to_ms)[:10]}, {len(card.features)} features, "
         f"label window {training.label_window}, algorithm {training.algorithm}",
