@@ -212,24 +212,21 @@ def _expected(trial: Trial, split: Split, reward: Floats) -> Floats:
     return np.column_stack(found)
 
 
-def run(tasks: Sequence[str], seeds: int, peers: Path | None) -> dict[str, Any]:
-    """Every task over every seed: {task: {"figures": {name: [seed][measure]}, "told": [seed]}}."""
+def run(task: str, seeds: int, peers: Path | None) -> dict[str, Any]:
+    """One task over every seed: {"figures": {name: [seed][measure]}, "told": [seed]}."""
     trial = hillstrom_data.read()
-    found: dict[str, Any] = {}
+    figures: dict[str, list[list[float]]] = {}
+    told = []
     with tempfile.TemporaryDirectory() as folder:
-        for task in tasks:
-            figures: dict[str, list[list[float]]] = {}
-            told = []
-            for seed in range(seeds):
-                split = _split(trial, task, seed)
-                scores, more = scores_of(trial, split, task, seed, Path(folder), peers)
-                each = three_arm_figures(trial, split, scores) if task == "three" else two_arm_figures(split, scores)
-                for name, row in each.items():
-                    figures.setdefault(name, []).append(row)
-                told.append(more)
-                print(f"{task}, seed {seed} done", file=sys.stderr, flush=True)
-            found[task] = {"figures": figures, "told": told}
-    return found
+        for seed in range(seeds):
+            split = _split(trial, task, seed)
+            scores, more = scores_of(trial, split, task, seed, Path(folder), peers)
+            each = three_arm_figures(trial, split, scores) if task == "three" else two_arm_figures(split, scores)
+            for name, row in each.items():
+                figures.setdefault(name, []).append(row)
+            told.append(more)
+            print(f"{task}, seed {seed} done", file=sys.stderr, flush=True)
+    return {"figures": figures, "told": told}
 
 
 def _split(trial: Trial, task: str, seed: int) -> Split:
@@ -268,16 +265,18 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found = run(asked.tasks.split(","), asked.seeds, asked.peers)
-    if asked.json:
-        print(json.dumps(found))
-        return
-    for task, each in found.items():
+    found: dict[str, Any] = {}
+    for task in asked.tasks.split(","):
+        found[task] = each = run(task, asked.seeds, asked.peers)
+        if asked.json:
+            continue
         print(table(task, each["figures"]), "\n")
         for name in each["told"][0]:
             values = [told[name] for told in each["told"]]
             print(f"  {name}: mean {np.mean(values):.4g}, most {np.max(values):.4g}")
         print(flush=True)
+    if asked.json:
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":
