@@ -26,7 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.environment import NoPeers, python_of
-from opportune.core.bandits import Arms, ArmSettings, drawn, drawn_all
+from opportune.core.bandits import Arms, ArmSettings, drawn, drawn_all, even_share, thompson
+from opportune.core.bandits.ranking import WIDTH
+from opportune.core.bandits.shared import Shared, action_of, context_of
 
 SHARED = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 REQUIREMENTS = Path(__file__).parent / "peers" / "bandit_requirements.txt"
@@ -39,23 +41,26 @@ WORDS = (
     "job", "marital", "education", "default", "housing", "loan", "contact", "month", "day_of_week", "poutcome"
 )  # fmt: skip
 OURS, OURS_BATCH = "opportune, per event", "opportune, batches of 100"
+HASHED = "opportune, hashed (Personalizer's learner)"
 LINTS = "disjoint LinTS(.1), 40 lines of numpy"
 BATCH = 100
 
 Floats = NDArray[np.float64]
+Raw = list[dict[str, Any]]
 Played = tuple[list[float], float]
 """(rewards, CPU seconds)."""
 
 
-def bank() -> tuple[Floats, Floats]:
-    """(one standardised row per customer, what each of the two arms pays)."""
+def bank() -> tuple[Floats, Floats, Raw]:
+    """(one standardised row per customer, what each of the two arms pays, the rows as an application sends them)."""
     with gzip.open(SHARED / "bank_marketing" / "bank-additional-full.csv.gz", "rt") as file:
         rows = list(csv.DictReader(file))
     columns = [np.array([float(row[name]) for row in rows]) for name in NUMBERS]
     for name in WORDS:
         columns += [np.array([float(row[name] == word) for row in rows]) for word in sorted({r[name] for r in rows})]
     offered = np.array([1.0 if row["y"] == "yes" else -0.12 for row in rows])
-    return standardised(np.stack(columns, axis=1)), np.stack([np.zeros(len(rows)), offered], axis=1)
+    raw = [{**{name: float(row[name]) for name in NUMBERS}, **{name: row[name] for name in WORDS}} for row in rows]
+    return standardised(np.stack(columns, axis=1)), np.stack([np.zeros(len(rows)), offered], axis=1), raw
 
 
 def standardised(x: Floats) -> Floats:
@@ -95,6 +100,24 @@ def play_batches(x: Floats, rewards: Floats, seed: int) -> Played:
     return got, time.process_time() - began
 
 
+def play_hashed(raw: Raw, rewards: Floats, seed: int) -> Played:
+    """The learner of the Personalizer door: rows as they are, Thompson's chances and a share of 0.05 for everything."""
+    pay, learner = rewards.tolist(), Shared()
+    actions = [action_of(f"arm {place}", [], "") for place in range(rewards.shape[1])]
+    uniform = np.random.default_rng(seed).random(len(raw)).tolist()
+    got = []
+    began = time.process_time()
+    for place, row in enumerate(raw):
+        rows = learner.rows(context_of([row]), actions)
+        values, errors = learner.values(rows)
+        chances = even_share(thompson(values, [WIDTH * error for error in errors]), 0.05)
+        action = drawn(chances, uniform[place])
+        reward = pay[place][action]
+        learner.learn(rows[action], reward)
+        got.append(reward)
+    return got, time.process_time() - began
+
+
 def lints(x: Floats, rewards: Floats, seed: int, alpha: float = 0.1) -> Played:
     """What a competent engineer writes: disjoint linear Thompson sampling, updated per event."""
     rows, pay, chance = with_one(x), rewards.tolist(), np.random.default_rng(seed)
@@ -120,19 +143,20 @@ def with_one(x: Floats) -> Floats:
 
 
 def tasks(names: Sequence[str], seeds: int, folder: Path, python: Path | None) -> Iterator[tuple[str, list[Any]]]:
-    """(task, [(rows, rewards) per seed])."""
-    x, rewards = bank()
+    """(task, [(rows, rewards, raw rows) per seed])."""
+    x, rewards, raw = bank()
     if "shuffled" in names:
         orders = [np.random.RandomState(100 + seed).permutation(len(x))[:8000] for seed in range(seeds)]
-        yield "shuffled", [(x[order], rewards[order]) for order in orders]
+        yield "shuffled", [(x[order], rewards[order], [raw[place] for place in order]) for order in orders]
     if "time" in names:
-        yield "time", [(x, rewards)] * seeds
+        yield "time", [(x, rewards, raw)] * seeds
     if "segment" in names and python is not None:
         subprocess.run([str(python), str(PEER), str(folder), "segment"], check=True, capture_output=True)
         data = np.load(folder / "segment_data.npz")
         rows, right = standardised(data["x"]), np.eye(int(data["y"].max()) + 1)[data["y"]]
         orders = [np.random.RandomState(100 + seed).permutation(len(rows)) for seed in range(seeds)]
-        yield "segment", [(rows[order], right[order]) for order in orders]
+        sent = [{f"f{place}": value for place, value in enumerate(row)} for row in data["x"].tolist()]
+        yield "segment", [(rows[order], right[order], [sent[place] for place in order]) for order in orders]
 
 
 def peers_of(python: Path, folder: Path, x: Floats, rewards: Floats, seed: int) -> list[dict[str, Any]]:
@@ -159,9 +183,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         for task, rounds in tasks(options.tasks, options.seeds, Path(place), python):
             sides: dict[str, list[dict[str, Any]]] = {}
-            for seed, (x, rewards) in enumerate(rounds):
-                for name, side in ours.items():
-                    got, seconds = side(x, rewards, seed)
+            for seed, (x, rewards, raw) in enumerate(rounds):
+                played = {name: side(x, rewards, seed) for name, side in ours.items()}
+                played[HASHED] = play_hashed(raw, rewards, seed)
+                for name, (got, seconds) in played.items():
                     halves = [float(np.mean(got)), float(np.mean(got[len(got) // 2 :]))]
                     sides.setdefault(name, []).append({"rewards": halves, "seconds": seconds})
                 for one in [] if python is None else peers_of(python, Path(place), x, rewards, seed):
