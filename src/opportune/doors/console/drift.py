@@ -43,7 +43,7 @@ class DriftRoom:
             segment=segment, segments=segments_of(reports), trouble=trouble, typed=typed, titles=STATUS_TITLES,
             windows=[report_line(one, segment or None) for one in reports[:WINDOWS_SHOWN]],
             cases=[case_line(case) for case in self._region.drift.cases(50)],
-            waiting=len(waiting_cases(self._region.drift)), person=known_person(self._desk, request),
+            for_people=len(waiting_cases(self._region.drift)), person=known_person(self._desk, request),
         )  # fmt: skip
 
     def shown_json(self, segment: str) -> Response[bytes]:
