@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,16 +18,20 @@ KNOWN_WELL: Final = 10.0
 
 
 class Weighed(msgspec.Struct, frozen=True):
-    """Which columns rest on beliefs, and how much: 1.0 where no model has a say."""
+    """Which columns rest on beliefs, and how much; None where no model has a say in any."""
 
     columns: Ints
-    shares: Floats
+    shares: Floats | None
 
     def doubt(self, optimism: float, spreads: Floats) -> Floats:
         """Money that a candidate's gap to the best is counted smaller when chances are shared out: what little is known
         of may well be better than it seems. `spreads` are standard errors per candidate, in the last axis."""
         found = np.zeros(spreads.shape)
-        found[..., self.columns] = spreads[..., self.columns] * (optimism * self.shares)
+        leeway = spreads[..., self.columns]
+        leeway *= optimism
+        if self.shares is not None:
+            leeway *= self.shares
+        found[..., self.columns] = leeway
         return found
 
 
@@ -40,29 +45,54 @@ def weigh(
     its precision and its share, so that the model takes over little by little; without a usable model (`modelled`
     false) it stands alone. Columns may have rows before their last axis.
     """
+    told = _told(believed)
     by_id = brain.by_id
-    every = np.array([by_id[one].index if one in by_id else -1 for one in believed.candidates], np.int64)
-    at = np.searchsorted(candidates, every)
-    here: Bools = at < len(candidates)
-    here[here] = candidates[at[here]] == every[here]
-    if not here.any():
-        return None
-    columns = at[here]
-    shares = np.array(believed.shares)[here] / THOUSAND if modelled else np.ones(len(columns))
-    own_se = np.array(believed.uplift_se)[here] / MILLION
-    model_se = uplift_se[..., columns]
+    column_of = dict(zip(candidates.tolist(), range(len(candidates)), strict=True))
+    places = [column_of.get(by_id[one].index, -1) if one in by_id else -1 for one in believed.candidates]
+    columns = np.array(places, np.int64)
+    if -1 in places:
+        here: Bools = columns >= 0
+        if not here.any():
+            return None
+        columns = columns[here]
+        told = Told(told.p_accept[here], told.uplift[here], told.uplift_se[here], told.shares[here], told.alone)
+    if told.alone or not modelled:
+        p_accept[..., columns] = told.p_accept
+        uplift[..., columns] = told.uplift
+        uplift_se[..., columns] = told.uplift_se
+        return Weighed(columns, None)
+    shares = told.shares
+    own_se, model_se = told.uplift_se, uplift_se[..., columns]
     own = shares * model_se * model_se
-    others = (1.0 - shares) * own_se * own_se
-    total = own + others
+    total = own + (1.0 - shares) * own_se * own_se
     # A model that is sure to the last digit stands alone, as long as it has a share.
     weight = np.divide(own, total, out=np.zeros(total.shape), where=total > 0.0)
     weight = np.where(shares == 1.0, 1.0, weight)
     rest = 1.0 - weight
-    for column, told in ((p_accept, believed.p_accept), (uplift, believed.uplift)):
-        column[..., columns] = _digits(weight * (np.array(told)[here] / MILLION) + rest * column[..., columns])
+    for column, number in ((p_accept, told.p_accept), (uplift, told.uplift)):
+        column[..., columns] = _digits(weight * number + rest * column[..., columns])
     error = np.sqrt((weight * own_se) ** 2 + (rest * model_se) ** 2)
     uplift_se[..., columns] = _digits(error)
     return Weighed(columns, shares)
+
+
+class Told(NamedTuple):
+    """What is believed, as arrays; `alone` where no model has a share in any of it."""
+
+    p_accept: Floats
+    uplift: Floats
+    uplift_se: Floats
+    shares: Floats
+    alone: bool
+
+
+@lru_cache(maxsize=1024)
+def _told(believed: Believed) -> Told:
+    """Made once per segment: thousands of decisions read the same."""
+    numbers = (believed.p_accept, believed.uplift, believed.uplift_se)
+    p_accept, uplift, uplift_se = (_digits(np.array(column, np.float64) / MILLION) for column in numbers)
+    shares = np.array(believed.shares, np.float64) / THOUSAND
+    return Told(p_accept, uplift, uplift_se, shares, bool((shares == 1.0).all()))
 
 
 def basis(brain: Brain, seen: Seen, model: str | None, candidate: str) -> str:
