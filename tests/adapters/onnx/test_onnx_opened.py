@@ -116,3 +116,20 @@ def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match=r"install opportune\[onnx\]"):
         OnnxModel(graph(), "heavy", FEATURES)
+
+
+def test_the_wiring_opens_only_files_of_the_playbook(tmp_path: Path) -> None:
+    from opportune.core.playbook import ModelSpec
+    from opportune.wiring import onnx_of
+
+    (tmp_path / "book" / "models").mkdir(parents=True)
+    (tmp_path / "book" / "models" / "heavy.onnx").write_bytes(graph())
+    (tmp_path / "elsewhere.onnx").write_bytes(graph())
+    name = hashlib.blake2b(graph(), digest_size=16).hexdigest()
+
+    def spec(path: str) -> ModelSpec:
+        return ModelSpec(model="heavy", owner="o", features=FEATURES, validates="fast", onnx=path, onnx_hash=name)
+
+    assert onnx_of(tmp_path / "book", spec("models/heavy.onnx")).name == f"heavy@{name[:12]}"
+    with pytest.raises(ModelError, match=r"`\.\./elsewhere\.onnx` leads out of the playbook: put the file into it"):
+        onnx_of(tmp_path / "book", spec("../elsewhere.onnx"))

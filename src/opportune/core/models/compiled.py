@@ -54,29 +54,32 @@ class Straight(msgspec.Struct, frozen=True):
         return Straight(*found) if any(map(len, found)) else None
 
 
-def finish(sums: Floats, offers: int, straight: Straight | None) -> tuple[Floats, Floats]:
-    """(p_accept, p_base and the standard error; the uplift) from sums of columns, along the last axis.
+def finish(sums: Floats, offers: int, straight: Straight | None, uplift: Floats | None = None) -> Floats:
+    """Makes of sums of columns, in place and along the last axis: p_accept, p_base and the standard error. Gives the
+    uplift, in `uplift` if there is one.
 
     Everything is rounded to billionths. One customer or many: the same numbers.
     """
-    results = np.exp(sums)
-    chances = results[..., : 2 * offers]
+    raw = None if straight is None else sums[..., straight.effects]
+    np.exp(sums, out=sums)
+    if straight is not None:
+        both = np.concatenate([straight.amounts, offers + straight.amounts])
+        amounts = sums[..., both]
+    chances = sums[..., : 2 * offers]
     chances += 1.0
     np.divide(1.0, chances, out=chances)
-    if straight is not None and len(straight.amounts):
-        both = np.concatenate([straight.amounts, offers + straight.amounts])
-        results[..., both] = np.exp(sums[..., both])
-    results *= DIGITS
-    np.rint(results, out=results)
-    uplift = results[..., :offers] - results[..., offers : 2 * offers]
-    if straight is not None and len(straight.effects):
-        causes = np.rint(np.clip(sums[..., straight.effects], -1.0, 1.0) * DIGITS)
-        uplift[..., straight.effects] = causes
-        with_it = results[..., offers + straight.effects] + causes
-        results[..., straight.effects] = np.clip(with_it, 0.0, DIGITS)
-    uplift /= DIGITS
-    results /= DIGITS
-    return results, uplift
+    if straight is not None:
+        sums[..., both] = amounts
+    sums *= DIGITS
+    np.rint(sums, out=sums)
+    found = np.subtract(sums[..., :offers], sums[..., offers : 2 * offers], out=uplift)
+    if straight is not None and raw is not None and len(straight.effects):
+        causes = np.rint(np.clip(raw, -1.0, 1.0) * DIGITS)
+        found[..., straight.effects] = causes
+        sums[..., straight.effects] = np.clip(sums[..., offers + straight.effects] + causes, 0.0, DIGITS)
+    found /= DIGITS
+    sums /= DIGITS
+    return found
 
 
 class CompiledModel:
@@ -129,8 +132,8 @@ class CompiledModel:
         self, sums: Floats, count: int, bins: list[int], covered: Sequence[bool], straight: Straight | None,
         cells: bytes,
     ) -> Scores:  # fmt: skip
-        results, uplift = finish(sums, count, straight)
-        found: list[float] = results.tolist()
+        uplift = finish(sums, count, straight)
+        found: list[float] = sums.tolist()
         return Scores(
             found[:count], found[count : 2 * count], uplift.tolist(), found[2 * count :], tuple(covered), bins, cells
         )

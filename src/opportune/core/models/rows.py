@@ -72,7 +72,7 @@ class RowModel:
             if self._joint is not None:
                 tables = self._table_rows(bins, rows, len(total))
                 self._joint.add(total, self._joint.cells(tables))
-            total[:], uplift[rows] = finish(total, offers, self._straight)
+            finish(total, offers, self._straight, uplift[rows])
         return RowScores(found[:, :offers], uplift, found[:, 2 * offers :])
 
     def _table_rows(self, bins: Sequence[Ints], rows: slice, count: int) -> Ints:
