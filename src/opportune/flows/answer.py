@@ -153,15 +153,19 @@ def reasons_of(release: Release) -> tuple[FeedbackReason, ...]:
     return release.playbook.app.feedback_reasons or DEFAULT_REASONS
 
 
+def reviewers_of(release: Release) -> tuple[str, ...]:
+    """Those who alone may answer reviews; none where the playbook names nobody with that role: then anybody may."""
+    return tuple(name for name, roles in release.playbook.app.people.items() if "reviewer" in roles)
+
+
 def _checked(release: Release, said: Feedback) -> None:
     check_feedback(said, reasons_of(release), release.brain.by_id)
 
 
 def _may_answer(release: Release, said: Feedback) -> None:
-    people = release.playbook.app.people
-    if people and "reviewer" not in people.get(said.by, ()):
-        reviewers = [name for name, roles in people.items() if "reviewer" in roles]
-        text = f"`{said.by}` is no reviewer: `people` of opportune.yaml names {', '.join(reviewers) or 'nobody'}"
+    reviewers = reviewers_of(release)
+    if reviewers and said.by not in reviewers:
+        text = f"`{said.by}` is no reviewer: `people` of opportune.yaml names {', '.join(reviewers)}"
         raise FeedbackError("not_a_reviewer", "by", text)
 
 

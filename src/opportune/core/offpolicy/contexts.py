@@ -13,7 +13,7 @@ from opportune.core.offpolicy.log import Floats
 
 LEVELS_MAX = 12
 """Texts that occur most often get a column each; the rest are one."""
-COLUMNS_MAX = 200
+COLUMNS_MAX = 80
 
 
 class Encoding(msgspec.Struct, frozen=True):

@@ -41,12 +41,13 @@ class Estimate(msgspec.Struct, frozen=True):
 def estimated(worth: Worth, log: Log, unbiased: Worth | None = None, setting: float | None = None) -> Estimate:
     """A worth with its 95 % interval: Student's, with the degrees of freedom that the influences leave.
 
-    Of an estimator that leans on the reward model, how far it is from the `unbiased` one counts as error too: its own
-    influences say nothing of what is wrong with the model.
+    Of an estimator that leans on the reward model, how far it is from the `unbiased` one counts as error too, and how
+    uncertain that distance is: its own influences say nothing of what is wrong with the model.
     """
     se = standard_error(worth.influence, log.unit)
     if unbiased is not None:
-        se = sqrt(se * se + (worth.value - unbiased.value) ** 2)
+        apart = less(worth, unbiased)
+        se = sqrt(se * se + apart.value**2 + standard_error(apart.influence, log.unit) ** 2)
     degrees = degrees_of_freedom(worth.influence, log.unit)
     return Estimate(worth.value, se, student(worth.value, se, degrees), degrees, setting)
 

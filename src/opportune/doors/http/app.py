@@ -27,7 +27,7 @@ from opportune.doors.http.customers import AccountsRead
 from opportune.doors.http.drift import DriftDoor
 from opportune.doors.http.evaluations import Evaluations
 from opportune.doors.http.features import Features, Lineages
-from opportune.doors.http.feedback import Answers, FeedbackRead
+from opportune.doors.http.feedback import Answers, FeedbackRead, feedback_scope
 from opportune.doors.http.gpc import gpc_support
 from opportune.doors.http.grants import Grants
 from opportune.doors.http.hot import HotDoor, Receipts
@@ -143,6 +143,8 @@ def key_guard(keyring: Keyring) -> Callable[[ASGIConnection[Any, Any, Any, Any],
         needed = "read" if not writes else "customers" if "/customers/" in path else "govern"
         if writes and path.startswith(("/v1/models/", "/v1/drift/cases/")):
             needed = "approve"
+        if writes and (said := feedback_scope(path, caller.scopes)) is not None:
+            needed = said
         if method == "DELETE" and "/customers/" in path:
             needed = "erase"
         if personalizer:

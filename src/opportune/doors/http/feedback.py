@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from litestar import Controller, get, post
+from litestar import Controller, Request, get, post
 from litestar.params import JSONBody
 
 from opportune.core.feedback import Feedback, FeedbackError, Person
 from opportune.doors.http.api import Here, Text
-from opportune.doors.http.problems import HttpProblem, of_field
-from opportune.flows.answer import FeedbackReceipt
+from opportune.doors.http.keys import caller_of
+from opportune.doors.http.problems import FieldProblem, HttpProblem, of_field
+from opportune.flows.answer import FeedbackReceipt, reviewers_of
 from opportune.flows.feedback import Proposed, people_of, proposals_of, reason_counts
 
+AnyRequest = Request[Any, Any, Any]
 STATUS: dict[str, int] = {"unknown_review": 404, "answered": 409, "not_a_reviewer": 403}
 
 
@@ -26,8 +29,14 @@ class Answers(Controller):
         "/reviews/{review_id:str}/answer", sync_to_thread=True, status_code=200,
         summary="Answers a review: approve, change or reject, with reasons",
     )
-    def answered(self, region: Here, review_id: Text, data: JSONBody[Feedback]) -> FeedbackReceipt:
-        """Answers a review: approve, change or reject, with reasons of the catalog; once."""
+    def answered(
+        self, request: AnyRequest, region: Here, review_id: Text, data: JSONBody[Feedback]
+    ) -> FeedbackReceipt:
+        """Answers a review: approve, change or reject, with reasons of the catalog; once. Where the playbook names
+        reviewers, with a key called like the person."""
+        if reviewers_of(region.releases.live()) and caller_of(request).name != data.by:
+            detail = "a person answers with a key of their name: `opportune keys add NAME --scopes approve,read`"
+            raise HttpProblem(403, "not_your_name", detail, (FieldProblem("by", detail),))
         try:
             return region.answer.review(review_id, data)
         except FeedbackError as error:
@@ -68,6 +77,15 @@ class FeedbackRead(Controller):
     def proposals(self, region: Here) -> list[Proposed]:
         """The rules that people's answers speak for; a person accepts or refuses them with `opportune feedback`."""
         return list(proposals_of(region))
+
+
+def feedback_scope(path: str, scopes: Collection[str]) -> str | None:
+    """What it takes to say something of a decision; None for other paths. Agents report as outcomes are reported."""
+    if path.startswith("/v1/decisions/") and path.endswith("/decline"):
+        return "outcomes"
+    if path.startswith("/v1/reviews/") and path.endswith("/answer"):
+        return "approve" if "approve" in scopes else "govern"
+    return None
 
 
 def _problem(error: FeedbackError) -> HttpProblem:
