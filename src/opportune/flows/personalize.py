@@ -21,6 +21,7 @@ import msgspec
 
 from opportune.core.bandits.joined import Activated, Entry, Joined, Rewarded
 from opportune.core.bandits.ranking import (
+    Parsed,
     Ranked,
     RankError,
     RankRequest,
@@ -43,6 +44,9 @@ POSITION: Final = "personalizer"
 
 REWARD_MAX: Final = 1e6
 
+Told = tuple[Entry, Parsed | None]
+"""An entry, and the features of a call where they were worked out already."""
+
 
 class Personalize:
     """Ranks, rewards and learns; safe for many threads. One per region, in the process that writes it."""
@@ -55,7 +59,7 @@ class Personalize:
         self._lock = Lock()
         self._joined: Joined | None = None
         self._next = 0
-        self._ahead: dict[int, Entry] = {}
+        self._ahead: dict[int, Told] = {}
 
     def setting(self) -> Setting:
         """What the live release says; RankError where it says nothing."""
@@ -81,7 +85,7 @@ class Personalize:
             ranked = rank(request, parsed, learner, setting, event, self._clock.now_ms(), uniform(own, "rank"))
         # 3. record
         data = {"ranked": msgspec.to_builtins(ranked)}
-        if self._write(RANKED, event, ranked.at_ms, data, ranked):
+        if self._write(RANKED, event, data, (ranked, parsed)):
             return ranked
         known = self._asked_before(event)
         if known is None or msgspec.structs.replace(known.request, event_id=event) != msgspec.structs.replace(
@@ -127,14 +131,13 @@ class Personalize:
 
     def _write_about(self, event: str, type_: str, data: dict[str, Any], entry: Entry) -> None:
         """Keeps something about a call; RankError when nobody made it."""
-        if not self._write(type_, self._clock.new_id(), entry.at_ms, data, entry, about=event):
+        if not self._write(type_, self._clock.new_id(), data, (entry, None), about=event):
             message = "no call to rank had this event id, or it is gone by now: check the id"
             raise RankError("ResourceNotFound", "eventId", message)
 
-    def _write(
-        self, type_: str, id_: str, at_ms: int, data: dict[str, Any], entry: Entry, about: str | None = None
-    ) -> bool:
+    def _write(self, type_: str, id_: str, data: dict[str, Any], told: Told, about: str | None = None) -> bool:
         """False, and nothing was written, when there is a signal with this id already, or none of the call `about`."""
+        at_ms = told[0].at_ms
         signal = Signal(SOURCE, id_, type_, 1, at_ms, at_ms, None, None, data)
         content, release = content_hash(signal), self._release()
 
@@ -153,17 +156,17 @@ class Personalize:
         if number is None:
             return False
         with self._lock:
-            self._fold(number, entry)
+            self._fold(number, told)
         return True
 
-    def _fold(self, number: int, entry: Entry) -> None:
+    def _fold(self, number: int, told: Told) -> None:
         """5. learn: what was committed, in the order of the log, whoever is told of it first."""
         joined = self._joined
         if joined is None or number < self._next:
             return  # it will be read from the log, or was
-        self._ahead[number] = entry
+        self._ahead[number] = told
         while (found := self._ahead.pop(self._next, None)) is not None:
-            joined.take(found)
+            joined.take(*found)
             self._next += 1
 
     def _ready(self) -> Joined:

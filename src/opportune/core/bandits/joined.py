@@ -98,12 +98,12 @@ class Joined:
         self._now_ms = 0
         self._turn = 0
 
-    def take(self, entry: Entry) -> None:
-        """One entry of the log."""
+    def take(self, entry: Entry, parsed: Parsed | None = None) -> None:
+        """One entry of the log; `parsed` are the features of a call that somebody worked out already."""
         self._now_ms = max(self._now_ms, entry.at_ms)
         self._settle_due()
         if isinstance(entry, Ranked):
-            self._wait_for(entry)
+            self._wait_for(entry, parsed)
         elif isinstance(entry, Rewarded):
             self._reward(entry)
         else:
@@ -118,10 +118,10 @@ class Joined:
         """Whether a call still waits for its reward."""
         return "waiting" if event in self._waiting else "spent" if event in self._spent else "unknown"
 
-    def _wait_for(self, ranked: Ranked) -> None:
+    def _wait_for(self, ranked: Ranked, parsed: Parsed | None) -> None:
         self.counted.ranked += 1
         try:
-            parsed = check_rank(ranked.request)
+            parsed = parsed or check_rank(ranked.request)
             chosen = [action.id for action in ranked.request.actions].index(ranked.chosen)
         except ValueError:
             # What retention left of it can no longer be learned from.
