@@ -278,8 +278,14 @@ Role = Literal["model_approver", "model_owner", "compliance", "reviewer"]
 """What a person may do: `model_approver` and `compliance` approve models, they and `model_owner` refuse and retire
 them; `reviewer` answers reviews."""
 
-PersonId = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_.-]{0,39}$")]
-"""Small letters, digits, `_`, `.` and `-`; an API key that is called so acts for this person."""
+PersonId = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^[a-z][a-z0-9_.-]{0,39}$",
+        description="a name of small letters, digits, `_`, `.` and `-`, beginning with a letter, at most 40 of them",
+    ),
+]
+"""An API key that is called so acts for this person."""
 
 
 class Personalizer(Document, frozen=True, kw_only=True):

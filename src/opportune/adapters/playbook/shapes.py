@@ -93,9 +93,21 @@ def _mapping(text: Text, node: Node, kind: inspect.DictType, path: Path) -> Iter
         return
     for entry in node.entries:
         here = (*path, entry.name)
-        if isinstance(kind.key_type, inspect.LiteralType):
-            yield from _literal(text, entry.key, kind.key_type, here)
+        yield from _key(text, entry, kind.key_type, here)
         yield from _check(text, entry.value, kind.value_type, here)
+
+
+def _key(text: Text, entry: Entry, kind: inspect.Type, path: Path) -> Iterator[PlaybookProblem]:
+    """What is wrong with the name of an entry, where names are not free."""
+    words = ""
+    if isinstance(kind, inspect.Metadata):
+        words = str((kind.extra_json_schema or {}).get("description", ""))
+        kind = kind.type
+    if isinstance(kind, inspect.LiteralType):
+        yield from _literal(text, entry.key, kind, path)
+    elif isinstance(kind, inspect.StrType) and kind.pattern and not re.search(kind.pattern, entry.name):
+        message = f"{quoted(entry.name)} cannot be a key here: it must be {words or f'like {kind.pattern}'}"
+        yield text.problem(entry.key.start, dotted(path), message)
 
 
 def _literal(text: Text, node: Node, kind: inspect.LiteralType, path: Path) -> Iterator[PlaybookProblem]:
