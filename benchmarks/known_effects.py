@@ -1,6 +1,6 @@
 """Estimated effects against the truth, where it is known: error, calibration, intervals, what acting on it earns.
 
-    python -m benchmarks.known_effects [--rows 8000] [--seeds 3] [--algorithms additive,dr_learner,…]
+    python -m benchmarks.known_effects [--rows 8000] [--seeds 3] [--algorithms additive,dr_learner,…] [--peers DIR]
 
 Each algorithm is trained as `opportune train` does it and judged by its served card, on customers it has not seen, in
 worlds of several offers (opportune.testing.world.effects): one whose log was made by chance, one whose log was not
@@ -11,25 +11,31 @@ worlds of several offers (opportune.testing.world.effects): one whose log was ma
 - `bias`: mean estimate less mean truth.
 - `90 95 99`: how often the interval of that confidence holds the truth, in per cent.
 - `policy`: what offering each customer the best offer by the estimate earns, as a share of what the truth would earn.
+- `econml …` (with `--peers`): its causal forest and its doubly robust learner on the same rows, one offer at a time,
+  with missing numbers as the median; they estimate how offers were assigned, which ours know.
 - `naive`: rows compared as they are, without the chances with which they were made.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import NormalDist
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.peers.environment import NoPeers, python_of
 from opportune.core.models import LearnError, TrainingSet, compile_scorecard
 from opportune.core.playbook import ModelSpec
 from opportune.flows.learn import train
-from opportune.testing.world.effects import NAMES, OFFERS, KnownEffects, Settings
+from opportune.testing.world.effects import NAMES, OFFERS, TYPES, KnownEffects, Settings
 from opportune.wiring import trainer_of
 
 ALGORITHMS = ("additive", "ebm", "s_learner", "t_learner", "x_learner", "dr_learner", "stacked")
@@ -40,6 +46,8 @@ WORLDS = {
 }
 LEVELS = (0.90, 0.95, 0.99)
 CUSTOMERS = 1000
+REQUIREMENTS = Path(__file__).with_name("peers") / "uplift_requirements.txt"
+PEER = Path(__file__).with_name("peers") / "known_effects_peer.py"
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +78,43 @@ def run(settings: Settings, seed: int, rows: int, algorithm: str) -> Found:
     scores = [model.score(values) for values in people]
     estimate, error = (np.array([getattr(one, what) for one in scores]) for what in ("uplift", "uplift_se"))
     return Found(truth, estimate, error, seconds)
+
+
+def peers_of(settings: Settings, seed: int, rows: int, folder: Path) -> dict[str, Found]:
+    """What econml says of the same customers from the same log, in an environment of its own."""
+    world = KnownEffects(seed, settings)
+    people, log = world.people(CUSTOMERS, "judged by"), world.log(rows)
+    truth = np.array([[np.subtract(*world.truth(values, offer)) for offer in OFFERS] for values in people])
+    both = _columns([row.values for row in log.examples] + people)
+    since = perf_counter()
+    with TemporaryDirectory() as scratch:
+        given, out = Path(scratch) / "in.npz", Path(scratch) / "out.npz"
+        np.savez(
+            given, x=both[: len(log.examples)], x_new=both[len(log.examples) :],
+            offer=[OFFERS.index(row.offer) for row in log.examples],
+            treated=[row.treated for row in log.examples], bought=[row.bought for row in log.examples],
+        )  # fmt: skip
+        python = python_of(folder, REQUIREMENTS, "uplift")
+        ended = subprocess.run([python, "-W", "ignore", PEER, given, out], check=False, capture_output=True, text=True)
+        if ended.returncode:
+            raise NoPeers(f"econml failed: {ended.stderr.strip().splitlines()[-1]}")
+        said = dict(np.load(out))
+    names = dict.fromkeys(name.rpartition(".")[0] for name in said)
+    seconds = (perf_counter() - since) / len(names)
+    return {name: Found(truth, said[f"{name}.effect"], said[f"{name}.error"], seconds) for name in names}
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> Floats:
+    """Numbers with medians for what is missing, and a column for each text but one."""
+    found = []
+    for place, type_ in enumerate(TYPES):
+        cells = [row[place] for row in rows]
+        if type_ == "string":
+            found += [[float(cell == one) for cell in cells] for one in sorted({str(cell) for cell in cells})[1:]]
+            continue
+        numbers = np.array([float(cell) if isinstance(cell, int | float) else np.nan for cell in cells])
+        found.append(np.where(np.isnan(numbers), np.nanmedian(numbers), numbers).tolist())
+    return np.array(found).T
 
 
 def _naive(log: TrainingSet) -> Floats:
@@ -111,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=8000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
+    parser.add_argument("--peers", type=Path, help="a folder for the environment of the peers")
     given = parser.parse_args(argv)
     names = ["rmse", "of mean", "slope", "bias", "90", "95", "99", "se", "policy", "s"]
     print(f"{given.rows} rows, {len(OFFERS)} offers, {given.seeds} seeds, {CUSTOMERS} customers each")
@@ -122,7 +168,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             except (ImportError, LearnError) as error:
                 print(f"{algorithm:>16} not here: {error}", file=sys.stderr)
                 continue
-            print(f"{algorithm:>16} " + " ".join(_shown(name, found[name]) for name in names), flush=True)
+            _print(algorithm, found, names)
+        if given.peers is not None:
+            runs = [peers_of(settings, seed, given.rows, given.peers) for seed in range(given.seeds)]
+            for name in runs[0]:
+                _print(name, figures([one[name] for one in runs]), names)
+
+
+def _print(algorithm: str, found: dict[str, float], names: Sequence[str]) -> None:
+    print(f"{algorithm:>16} " + " ".join(_shown(name, found[name]) for name in names), flush=True)
 
 
 def _shown(name: str, value: float) -> str:
