@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from opportune.core.models import Scorecard, model_card
 from opportune.core.registry import REFERENCE_MIN, ModelEvent, RegistryError, Span, Stage, Standing, unmet_gates
 from opportune.core.signals import format_time
-from opportune.flows.approve import Registry
 from opportune.ports import ShelfError
 
 SHOWN = ("auc", "ece", "qini", "brier", "rmse", "mae")
 """Figures of the list, where a card has them."""
+
+
+class Registry(Protocol):
+    """What is read of a registry; see flows.approve."""
+
+    def every(self) -> Sequence[Standing]: ...
+
+    def standing(self, card: str) -> Standing: ...
+
+    def history(self, card: str) -> Sequence[ModelEvent]: ...
+
+    def card(self, name: str) -> Scorecard: ...
+
+    def named(self, reference: str) -> str: ...
 
 
 class ApprovalLine(msgspec.Struct, frozen=True):
