@@ -4,7 +4,8 @@
    its outcomes, with the owner's fixed prior, and with a model trained from scratch every day on finished windows
 2. calibration: how often intervals of 90, 95 and 99 % hold the truth, after 200, 1,000 and 5,000 exposures
 3. late purchases: 30 to 365 days after the offer; the estimate at each age with and without the correction
-Run: `python -m benchmarks.cold_start [--seeds 5] [--json]`.
+4. cost: kernel and record of a decision with 50 candidates, of which some are believed; CPU time, and its ratio
+Run: `python -m benchmarks.cold_start [--seeds 5] [--worlds 200] [--part cost] [--json]`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 import random
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
@@ -23,6 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from benchmarks import synthetic
 from opportune.core.beliefs import (
     Adaptive,
     BeliefTable,
@@ -39,7 +42,7 @@ from opportune.core.beliefs import (
 from opportune.core.catalog import Channel, Moment, Offer, Price, Prior, Treatment
 from opportune.core.decisions.brain import Brain
 from opportune.core.decisions.kernel import run
-from opportune.core.decisions.records import Asked, Seen
+from opportune.core.decisions.records import RECORD_VERSION, Asked, DecisionRecord, Seen, encode_record
 from opportune.core.decisions.scenarios import Mishaps
 from opportune.core.features import FeatureSpec, FeatureView
 from opportune.core.models import AdditiveHead, Calibration, FeatureTable, OfferHeads, Scorecard, Training
@@ -356,6 +359,44 @@ def late(worlds: int, ages: Sequence[int] = (10, 30, 60, 90, 180, 270, 365, 540)
         yield told_now
 
 
+# --- 4. cost ---------------------------------------------------------------------------------------------------------
+
+
+def cost(rounds: int = 9, decisions: int = 1_000) -> Iterator[dict[str, Any]]:
+    """CPU microseconds of a decision and its record; the best of several rounds in turn."""
+    book = synthetic.playbook()
+    brain = compile_release(encode_manifest(book, [synthetic.scorecard(book)])).brain
+    moment = brain.moments[synthetic.MOMENT]
+    of_type: dict[str, Any] = {"int": 1, "double": 1.0, "bool": True}
+    features = {name: of_type.get(brain.views.types[name], "x") for name in brain.views.names}
+    consents = {f"{purpose}/{channel}": "given" for purpose in brain.purposes for channel in moment.channels}
+    asked = Asked("c", synthetic.MOMENT, tuple(moment.channels), {"used": 3})
+    ids = count()
+
+    def seen(many: int) -> Seen:
+        names = tuple(one.id for one in brain.candidates)[:many]
+        believed = Believed(
+            names, (60_000,) * many, (30_000,) * many, (12_000,) * many, (1000,) * many, (12,) * many, (2,) * many,
+            (("addon", 300, 14),),
+        )  # fmt: skip
+        return Seen(DAY_MS, None, "u", features, {}, consents, beliefs=believed if many else None)
+
+    def micros(what: Seen) -> tuple[float, int]:
+        size, began = 0, time.process_time()
+        for _ in range(decisions):
+            id_ = f"01940000-0000-7000-8000-{next(ids):012x}"
+            result = run(brain, asked, what, id_, CALM)
+            size = len(encode_record(DecisionRecord(RECORD_VERSION, id_, "r", "eu", asked, what, (), (), result)))
+        return (time.process_time() - began) / decisions * 1e6, size
+
+    cases = {many: seen(many) for many in (0, 1, 3, 50)}
+    best = {many: micros(what) for many, what in cases.items()}
+    for _ in range(rounds):
+        best = {many: min(best[many], micros(what)) for many, what in cases.items()}
+    for many, (took, size) in best.items():
+        yield {"believed": many, "cpu_us": round(took, 1), "ratio": round(took / best[0][0], 2), "record_bytes": size}
+
+
 # --- small parts -----------------------------------------------------------------------------------------------------
 
 
@@ -391,14 +432,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--worlds", type=int, default=200)
+    parser.add_argument("--part", default="", help="one of: cold start, calibration, late purchases, cost")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     np.seterr(all="ignore")
     parts: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
         "cold start": lambda: cold_start(given.seeds), "calibration": lambda: coverage(given.worlds),
-        "late purchases": lambda: late(max(given.worlds // 10, 5)),
+        "late purchases": lambda: late(max(given.worlds // 10, 5)), "cost": cost,
     }  # fmt: skip
     for name, part in parts.items():
+        if given.part not in ("", name):
+            continue
         if not given.json:
             print(f"\n{name}")
         for row in part():
