@@ -92,6 +92,18 @@ def test_a_failing_gate_is_reported_and_the_card_is_not_approved(examples: Train
     assert card.training.gates[0].message.startswith("ece is 0.0")
 
 
+def test_groups_that_are_treated_otherwise_fail_a_gate_that_asks_for_it(examples: TrainingSet) -> None:
+    gates = {"fairness_uplift_low_max": 0.01, "fairness_calibration_low_max": 0.05}
+    card = learn(examples, msgspec.structs.replace(SPEC, gates=gates, protected=("plan",), segments=("vip",)))
+    failed, passed = card.training.gates
+    assert not failed.passed
+    assert failed.message.startswith("fairness_uplift_low is 0.")
+    assert passed.passed
+    assert {row.group for row in card.training.report.fairness} == {"team", "business", "enterprise"}
+    assert {row.group for row in card.training.report.segments} == {"yes", "no"}
+    assert (card.training.algorithm, card.training.snapshot is not None) == ("additive", True)
+
+
 def test_an_offer_with_too_few_rows_is_not_covered(examples: TrainingSet) -> None:
     few = tuple(row for index, row in enumerate(examples.examples) if row.offer != "yearly" or index % 60 == 0)
     card = learn(msgspec.structs.replace(examples, examples=few))
