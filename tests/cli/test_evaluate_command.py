@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
 
-from .called import call
+from opportune.core.decisions.records import decode_record
+from opportune.core.feedback import Feedback
+from opportune.main import Machine
+
+from .called import call, change
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +122,40 @@ def test_feedback_without_any_says_so(company: Path) -> None:
     assert "nobody has answered" in call("feedback", "people", "--playbook", company).out
     assert "no rule stands out" in call("feedback", "proposals", "--playbook", company).out
     assert "wrong_need" in call("feedback", "reasons", "--playbook", company).out
+
+
+def test_what_people_say_becomes_a_rule_of_the_playbook(company: Path, tmp_path: Path) -> None:
+    """Reviewers reject one offer for small accounts; the rule is proposed, accepted, compiles and is in the ledger."""
+    folder = tmp_path / "playbook"
+    copytree(company, folder)
+    review = "id: permit.in_product\n    effect: permit"
+    look = (
+        "id: look.first\n    effect: require_review\n    class: commercial\n    reason: look first\n"
+        "    owner: tests\n    version: 1\n\n  - " + review
+    )
+    change(folder / "policies/commercial.yaml", review, look)
+    release = call("release", "--playbook", folder, "--json").json["release"]
+    assert call("promote", release, "--playbook", folder).code == 0
+    assert call("decide", "--all", "--moment", "usage.limit_reached", "--playbook", folder).code == 0
+    machine = Machine()
+    with machine.writing(machine.place(folder, None)) as region:
+        for number, one in enumerate(region.records.decisions(10_000, disposition="escalated")):
+            seats = decode_record(one.record).seen.features["seats"]
+            small = one.offer is not None and one.offer.startswith("seats") and seats < 15
+            by = "ann" if number % 2 else "bo"
+            said = Feedback("reject", by, ("wrong_need",)) if small else Feedback("approve", by)
+            region.answer.review(one.id, said)
+
+    found = call("feedback", "proposals", "--playbook", folder, "--json").json
+    assert found, call("feedback", "reasons", "--playbook", folder).out
+    id_ = found[0]["proposal"]["id"]
+    accepted = call("feedback", "accept", id_, "--last", "500", "--playbook", folder, "--json")
+
+    assert accepted.code == 0, accepted
+    assert accepted.json["changed"] > 0
+    assert Path(accepted.json["file"]).read_text().count("effect: forbid") == 1
+    assert call("check", "--playbook", folder).code == 0
+    assert call("feedback", "accept", id_, "--playbook", folder).code == 2
+    assert call("feedback", "proposals", "--playbook", folder, "--json").json[0]["standing"]["status"] == "accepted"
+    assert call("feedback", "refuse", "nothing", "--playbook", folder).code == 2
+    assert call("audit", "verify", "--playbook", folder).code == 0

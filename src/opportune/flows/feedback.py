@@ -29,7 +29,7 @@ from opportune.core.feedback import (
 from opportune.core.ledger import entry
 from opportune.core.playbook import Playbook
 from opportune.core.releases import compile_release, encode_manifest
-from opportune.flows.answer import reasons_of
+from opportune.flows.answer import SOURCE, reasons_of
 from opportune.flows.region import Region
 from opportune.flows.replay import pages, rebuild
 from opportune.ports import StoredDecision, Transaction
@@ -78,7 +78,8 @@ def answers(region: Region) -> list[Said]:
     found = []
     release = region.releases.live()
     for stored in region.records.signals():
-        if stored.signal.type == FEEDBACK_SIGNAL:
+        # What a sender says under this type is a fact for features; an answer is only what `flows.answer` wrote.
+        if stored.signal.type == FEEDBACK_SIGNAL and stored.signal.source == SOURCE:
             data = stored.signal.data
             decision = region.records.decision(str(data.get("decision", "")))
             if decision is not None:

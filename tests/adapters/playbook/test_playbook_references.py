@@ -32,6 +32,12 @@ CASES = [
     ("opportune", "Europe/Berlin", "Europe/Berln", "2:11: time zone `Europe/Berln` does not exist"),
     ("opportune", "share: 0.1", "share: 0.7", "3:18: `0.7` is out of range: it must be from 0 to 0.5"),
     ("opportune", "project: shop", "project: shop\nregion: ' '", "2:9: `region` is empty"),
+    (
+        "opportune",
+        "project: shop",
+        "project: shop\nfeedback_reasons: [{reason: late, title: too late}, {reason: late, title: later}]",
+        "2:62: reason `late` is given twice: remove one",
+    ),
     ("opportune", "project: shop", "project: shop\ncurrency: euro", "2:11: `euro` is not a currency code"),
     ("opportune", "[in_app]", "[in_app, sms]", "8:24: unknown channel `sms`: the playbook has `in_app`"),
     ("features", "type: int}", "type: int, window: 1 week}", "`1 week` is not a duration"),

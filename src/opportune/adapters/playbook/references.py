@@ -134,6 +134,7 @@ def _ids(documents: Mapping[str, tuple[tuple[str, Any], ...]]) -> Iterator[Refer
 
 def _app(playbook: Playbook, app: App) -> Iterator[Found]:
     yield from _regions(app)
+    yield from _feedback_reasons(app)
     if not _CURRENCY.fullmatch(app.currency):
         yield Found(("currency",), f"{quoted(app.currency)} is not a currency code such as `EUR`")
     yield from no_zone(("timezone",), app.timezone)
@@ -174,6 +175,13 @@ def _regions(app: App) -> Iterator[Found]:
     if app.regions and app.region not in app.regions:
         message = f"the home region {quoted(app.region)} is missing: add it to `regions`, or change `region`"
         yield Found(("regions",), message, closest(app.region, app.regions), on_key=True)
+
+
+def _feedback_reasons(app: App) -> Iterator[Found]:
+    reasons = [one.reason for one in app.feedback_reasons]
+    for index, name in enumerate(reasons):
+        if name in reasons[:index]:
+            yield Found(("feedback_reasons", index, "reason"), f"reason {quoted(name)} is given twice: remove one")
 
 
 def _no_region(name: str) -> str:
