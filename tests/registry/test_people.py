@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from opportune.adapters.playbook import PlaybookError, load
+from opportune.adapters.playbook.examine import examine
 from opportune.adapters.playbook.schemas import schema_json
 
 SAMPLE = Path(__file__).parents[2] / "samples/saas"
@@ -50,3 +51,24 @@ def test_the_schema_for_editors_knows_the_roles() -> None:
     assert people["additionalProperties"]["items"]["enum"] == [
         "compliance", "model_approver", "model_owner", "reviewer"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("people", "risk", "count"),
+    [("dana: [model_approver]", "low", None), ("dana: [model_owner, reviewer]", "low", 0),
+     ("dana: [model_approver]", "high", 1), ("dana: [model_approver], lee: [compliance]", "high", None)],
+)  # fmt: skip
+def test_a_model_that_nobody_here_can_approve_is_warned_of(
+    tmp_path: Path, people: str, risk: str, count: int | None
+) -> None:
+    folder = tmp_path / "playbook"
+    shutil.copytree(SAMPLE, folder)
+    settings, models = folder / "opportune.yaml", folder / "models/expansion.yaml"
+    text = settings.read_text()
+    settings.write_text(f"{text[: text.index('people:')]}people: {{{people}}}\n")
+    models.write_text(models.read_text().replace("    target: uplift\n", f"    target: uplift\n    risk: {risk}\n"))
+    found = examine(folder)
+    assert found.problems == ()
+    said = [str(one) for one in found.warnings if "can never be released" in str(one)]
+    assert [f"opportune.yaml has {count}" in one for one in said] == ([] if count is None else [True]), said
+    assert all(one.startswith("models/expansion.yaml:") for one in said)

@@ -23,6 +23,7 @@ from opportune.core.policies.analysis import Remark
 from opportune.core.policies.compiled import checked, validity
 from opportune.core.purposes import purpose_problems
 from opportune.core.reach import unreachable
+from opportune.core.registry import APPROVING, NEEDED
 from opportune.core.releases import ReleaseError, compile_release, encode_manifest, variables_of
 from opportune.core.schemas import signal_fields
 from opportune.core.signals import SignalContract
@@ -136,6 +137,21 @@ def _whole(
     else:
         for one in unreachable(playbook, release.views, loaded.own, at_ms):
             (warnings if one.level == "warning" else notes).append(_remark(marks, one))
+        warnings.extend(_unapprovable(loaded))
+
+
+def _unapprovable(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
+    """Models that nobody here could approve, however good they are."""
+    people = loaded.playbook.app.people
+    approvers = [one for one, roles in people.items() if APPROVING.intersection(roles)]
+    for model in loaded.playbook.models:
+        needed = NEEDED[model.risk]
+        if len(approvers) < needed:
+            message = (
+                f"a model of {model.risk} risk takes {needed} of {' or '.join(sorted(APPROVING))}, and `people` of "
+                f"opportune.yaml has {len(approvers)}: it can never be released"
+            )
+            yield _at(loaded.marks, "models", model.model, message, *(("risk",) if model.risk != "low" else ()))
 
 
 def _purposes(loaded: LoadedPlaybook) -> Iterator[PlaybookProblem]:
