@@ -14,6 +14,7 @@ from opportune.doors.console.customers import CustomerRoom, customer_routes
 from opportune.doors.console.deps import ConsoleDeps
 from opportune.doors.console.desk import Desk
 from opportune.doors.console.drift import DriftRoom, drift_routes
+from opportune.doors.console.feedback import FeedbackRoom, feedback_routes
 from opportune.doors.console.lineage import LineageRoom, lineage_routes
 from opportune.doors.console.models import ModelsRoom, models_routes
 from opportune.doors.console.quarantine import QuarantineRoom, quarantine_routes
@@ -66,6 +67,7 @@ def _of_region(desk: Desk) -> list[Any]:
         *lineage_routes(LineageRoom(desk, region)),
         *models_routes(ModelsRoom(desk, region)),
         *drift_routes(DriftRoom(desk, region)),
+        *feedback_routes(FeedbackRoom(desk, region)),
     ]
 
 
