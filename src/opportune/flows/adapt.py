@@ -146,7 +146,8 @@ class Beliefs:
                 yield decision
             return
         named = outcome.decision
-        since_ms = 0 if outcome.kind in TAKEN_BACK else outcome.at_ms - form.window_ms
+        taken_back = outcome.kind == "churned" or outcome.amount < 0.0
+        since_ms = 0 if taken_back else outcome.at_ms - form.window_ms
         for decision in tx.decisions_of(family, since_ms):
             named = None if decision.id == named else named
             yield decision
