@@ -22,9 +22,9 @@ MEMBERS = ("trend", "groups", "x", "s", "t", "dr")
 PRIOR = (0.6, 0.2, 0.05, 0.05, 0.05, 0.05)
 _MIXED = 0.5
 """How much the members' own loss counts beside the mixture's."""
-_TEMPERATURE = 8.0
+TEMPERATURE = 8.0
 """In noise variances per row: how much a member must gain to be taken against the prior. Chosen among 0, 0.5, 2 and 8
-by cross-validation within training rows of Hillstrom's trial (docs/uplift.md)."""
+by cross-validation within training rows of Hillstrom's trial (`benchmarks.hillstrom_choices`)."""
 
 Asked = tuple[Bins, Floats]
 """Rows asked about: their bins, and their codes."""
@@ -38,6 +38,10 @@ class Mixture(msgspec.Struct, frozen=True):
     without: object
     """The booster of the chance to buy without the offer."""
 
+    def told(self, asked: Asked) -> Floats:
+        """(rows, members): what each member says."""
+        return np.column_stack([member(asked) for member in self.members])
+
 
 class Weighed(msgspec.Struct, frozen=True):
     """One offer's mixture with its weights, and what the training rows were told by models that had not seen them."""
@@ -49,12 +53,12 @@ class Weighed(msgspec.Struct, frozen=True):
 
     def uplift(self, asked: Asked) -> Floats:
         """The weighted mean of the members."""
-        found: Floats = np.column_stack([member(asked) for member in self.mixture.members]) @ self.weights
+        found: Floats = self.mixture.told(asked) @ self.weights
         return found
 
     def variance(self, asked: Asked) -> Floats:
         """How far off the linear members may be, and how far the members are from each other."""
-        told = np.column_stack([member(asked) for member in self.mixture.members])
+        told = self.mixture.told(asked)
         apart = (told - (told @ self.weights)[:, None]) ** 2 @ self.weights
         found: Floats = self.mixture.variance(asked) + apart
         return found
@@ -80,27 +84,34 @@ class Nuisance(msgspec.Struct, frozen=True):
 
 def weighed(rows: Rows, offers: int, kit: Kit, seed: int) -> list[Weighed]:
     """Every offer's mixture with its weights."""
-    columns = columns_of(kit.coding)
-    count = kit.settings.folds
-    folds = folds_of(rows, count, seed + 3)
-    told = np.zeros((len(rows), len(MEMBERS)))
-    said = np.zeros(len(rows))
-    for fold in range(count):
-        there = rows.some(folds != fold)
-        for place, (mixture, nuisance) in enumerate(_mixtures(there, offers, kit, columns, seed + 1_000 * (fold + 1))):
-            here = (folds == fold) & (rows.place == place)
-            asked = rows.bins[here], rows.codes[here]
-            told[here] = np.column_stack([member(asked) for member in mixture.members])
-            said[here] = doubly_robust(rows.some(here), *nuisance.of(asked))
+    told, said = unseen(rows, offers, kit, seed)
     found = []
-    for place, (mixture, _) in enumerate(_mixtures(rows, offers, kit, columns, seed)):
+    for place, (mixture, _) in enumerate(_mixtures(rows, offers, kit, columns_of(kit.coding), seed)):
         here = rows.place == place
         weights = q_aggregation(told[here], said[here], rows.weight[here], np.array(PRIOR))
         found.append(Weighed(mixture, weights, said[here], told[here] @ weights))
     return found
 
 
-def q_aggregation(told: Floats, said: Floats, weight: Floats, prior: Floats) -> Floats:
+def unseen(rows: Rows, offers: int, kit: Kit, seed: int) -> tuple[Floats, Floats]:
+    """What every row is told by members that have not seen it (rows, members), and what it says itself."""
+    columns = columns_of(kit.coding)
+    folds = folds_of(rows, kit.settings.folds, seed + 3)
+    told = np.zeros((len(rows), len(MEMBERS)))
+    said = np.zeros(len(rows))
+    for fold in range(kit.settings.folds):
+        there = rows.some(folds != fold)
+        for place, (mixture, nuisance) in enumerate(_mixtures(there, offers, kit, columns, seed + 1_000 * (fold + 1))):
+            here = (folds == fold) & (rows.place == place)
+            asked = rows.bins[here], rows.codes[here]
+            told[here] = mixture.told(asked)
+            said[here] = doubly_robust(rows.some(here), *nuisance.of(asked))
+    return told, said
+
+
+def q_aggregation(
+    told: Floats, said: Floats, weight: Floats, prior: Floats, temperature: float = TEMPERATURE
+) -> Floats:
     """Convex weights of the members whose estimates are the columns of `told`, for what the rows `said`.
 
     Only what goes beyond the mean effect counts: all members know that. Projected gradients on the simplex.
@@ -111,7 +122,7 @@ def q_aggregation(told: Floats, said: Floats, weight: Floats, prior: Floats) -> 
     pull = members.T @ (weight * rest) / mass
     own = np.diag(gram) - 2.0 * pull
     noise = float(weight @ rest**2 / mass) * float((weight**2).sum() / mass)
-    penalty = _MIXED * own + _TEMPERATURE * noise / mass * np.log(1.0 / prior)
+    penalty = _MIXED * own + temperature * noise / mass * np.log(1.0 / prior)
     steep = 2.0 * float(np.linalg.eigvalsh(gram).max()) + 1e-12
     found = prior.copy()
     for _ in range(4000):
