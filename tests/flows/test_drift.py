@@ -11,10 +11,12 @@ from drifting import POLICY, ask_all, book, card, use_more, watched_region
 
 from opportune.core.drift.cases import CaseError
 from opportune.core.models import LearnError, card_hash
+from opportune.core.models.disagreement import Disagreement, encode_disagreement
 from opportune.doors.cli.watching import retrained_of, watcher
 from opportune.flows import drift_cases
 from opportune.flows.drift_cases import Retrained, case_named, decide, follow, retrain
 from opportune.flows.region import Region
+from opportune.ports import StoredDrift
 from opportune.testing.approving import approve_all
 
 pytestmark = pytest.mark.slow
@@ -251,6 +253,24 @@ def test_the_server_looks_follows_and_trains_by_itself_once_a_person_said_yes(tm
         assert (asked, region.drift.cases()[0].status) == (["small"], "trained")
         chore._turn(lambda seconds: None)
         assert asked == ["small"]
+
+
+def test_heavier_models_that_disagree_more_often_than_at_first_are_an_alarm(tmp_path: Path) -> None:
+    with watched_region(tmp_path) as region:
+        ask_all(region, 3)
+        live = region.releases.live().cards[0]
+        fast, now_ms = f"{live.model}@{card_hash(live)[:12]}", region.clock.now_ms()
+
+        def day(name: str, at_ms: int, other_best: int) -> StoredDrift:
+            one = Disagreement(fast, "heavy", at_ms, at_ms, 600, 1_200, other_best=other_best)
+            return StoredDrift(name, at_ms, "disagreement", fast, "heavy", "disagreement", 0, encode_disagreement(one))
+
+        for one in (day("d1", 5, 30), day("d2", now_ms, 150)):
+            region.records.run(lambda tx, one=one: tx.put_drift(one))  # type: ignore[misc]  # bound now
+        report = region.drift.check().reports[0]
+        found = [one for one in report.found if one.kind == "disagreement"]
+        assert [(one.before, one.now) for one in found] == [(0.05, 0.25)]
+        assert "disagrees more often" in found[0].words
 
 
 def test_what_training_printed_is_read() -> None:

@@ -19,12 +19,14 @@ import msgspec
 
 from opportune.core.customers import REGION_SUBJECT
 from opportune.core.drift import (
+    Measured,
     Report,
     Series,
     Watched,
     against,
     alarm_of,
     decode_report,
+    disagreement,
     encode_report,
     look_at_answers,
     look_at_inputs,
@@ -34,6 +36,7 @@ from opportune.core.drift.cases import CaseKind, DriftCase, decode_case, encode_
 from opportune.core.drift.watch import SCALES
 from opportune.core.ledger import commitment, entry
 from opportune.core.models import Scorecard, card_hash
+from opportune.core.models.disagreement import decode_disagreement
 from opportune.core.playbook import ModelSpec
 from opportune.core.releases import Release, decode_manifest
 from opportune.flows.drift_rows import (
@@ -50,6 +53,10 @@ from opportune.flows.training_rows import labels_of
 from opportune.ports import Clock, Records, StoredDrift, Transaction, Vault
 
 CASES_MAX = 10_000
+DAYS_MAX = 400
+NAME_DIGITS = 12
+DISAGREEMENTS_ENOUGH = 500
+"""Answers at which heavier models were asked, as the usual share: the first of a card."""
 ID_DIGITS = 12
 Live = Callable[[], Release]
 ByHash = Callable[[str], Release]
@@ -151,7 +158,9 @@ class Drift:
             return None, len(some)
         rows = seen_rows(some, [table.name for table in watch.card.features])
         look = place.inputs + 1
-        report = look_at_inputs(self._referred(watch, "inputs"), rows, look, self._clock.now_ms(), early=not full)
+        more = self._disagreements(watch, rows.from_ms)
+        at_ms = self._clock.now_ms()
+        report = look_at_inputs(self._referred(watch, "inputs"), rows, look, at_ms, more, early=not full)
         return _Look(report, before, msgspec.structs.replace(place, decision=some[-1].id, inputs=look)), 0
 
     def _answers(
@@ -177,6 +186,19 @@ class Drift:
         report = look_at_answers(self._referred(watch, "answers"), found.rows, look, at_ms, past, early=not full)
         after = msgspec.structs.replace(place, answered=found.last, answers=look, signal=found.signal)
         return _Look(report, before, after), 0
+
+    def _disagreements(self, watch: Watched, from_ms: int) -> list[Measured]:
+        """How often heavier models had another offer first since then, against the first days of the card."""
+        name = f"{watch.card.model}@{watch.name[:NAME_DIGITS]}"
+        days = [decode_disagreement(one.body) for one in self._records.drift("disagreement", DAYS_MAX, model=name)]
+        before, now = (0, 0), (0, 0)
+        for day in reversed(days):
+            if day.to_ms >= from_ms:
+                now = now[0] + day.other_best, now[1] + day.decisions
+            elif before[1] < DISAGREEMENTS_ENOUGH:
+                before = before[0] + day.other_best, before[1] + day.decisions
+        found = disagreement(watch, before, now)
+        return [] if found is None else [found]
 
     def _past(self, name: str, look: int) -> list[Report]:
         """The windows of answers before this look that it may go on from, the newest last."""

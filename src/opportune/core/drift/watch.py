@@ -97,13 +97,16 @@ def against(watch: Watched, first: Report) -> Watched:
     return replace(watch, reference="first window")
 
 
-def look_at_inputs(watch: Watched, rows: SeenRows, look: int, at_ms: int, *, early: bool = False) -> Report:
-    """Features and scores of a window, for everybody and for each segment of the snapshot."""
+def look_at_inputs(
+    watch: Watched, rows: SeenRows, look: int, at_ms: int, more: Sequence[Measured] = (), *, early: bool = False
+) -> Report:
+    """Features and scores of a window, for everybody and for each segment of the snapshot; and what else was measured
+    of it, such as `disagreement`."""
     tables, layout = watch.card.features, watch.snapshot.layout
     bins, units = bins_of(tables, rows.values), numbered(rows.units)
     scores = scores_of(watch.card, watch.model, rows.values)
     whole = population_of(tables, layout, rows.values, bins, units, scores, units)
-    found = _inputs(watch, watch.whole, whole, EVERYBODY)
+    found = [*_inputs(watch, watch.whole, whole, EVERYBODY), *more]
     if watch.reference == "training":
         places = {table.name: place for place, table in enumerate(tables)}
         for segment in watch.snapshot.segments:
