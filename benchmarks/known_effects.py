@@ -1,6 +1,7 @@
 """Estimated effects against the truth, where it is known: error, calibration, intervals, what acting on it earns.
 
     python -m benchmarks.known_effects [--rows 8000] [--seeds 3] [--algorithms additive,dr_learner,…] [--peers DIR]
+        [--json]
 
 Each algorithm is trained as `opportune train` does it and judged by its served card, on customers it has not seen, in
 worlds of several offers (opportune.testing.world.effects): one whose log was made by chance, one whose log was not
@@ -19,9 +20,10 @@ worlds of several offers (opportune.testing.world.effects): one whose log was ma
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from tempfile import TemporaryDirectory
@@ -44,6 +46,7 @@ WORLDS = {
     "not by chance": Settings(confounding=1.0),
     "alike for all": Settings(variety=0.0),
 }
+FIGURES = ("rmse", "of mean", "slope", "bias", "90", "95", "99", "se", "policy", "s")
 LEVELS = (0.90, 0.95, 0.99)
 CUSTOMERS = 1000
 REQUIREMENTS = Path(__file__).with_name("peers") / "uplift_requirements.txt"
@@ -157,26 +160,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--algorithms", default=",".join(ALGORITHMS))
     parser.add_argument("--peers", type=Path, help="a folder for the environment of the peers")
+    parser.add_argument("--json", action="store_true", help="one JSON document at the end, no table")
     given = parser.parse_args(argv)
-    names = ["rmse", "of mean", "slope", "bias", "90", "95", "99", "se", "policy", "s"]
-    print(f"{given.rows} rows, {len(OFFERS)} offers, {given.seeds} seeds, {CUSTOMERS} customers each")
+    if not given.json:
+        print(f"{given.rows} rows, {len(OFFERS)} offers, {given.seeds} seeds, {CUSTOMERS} customers each")
+    told: dict[str, dict[str, dict[str, float | None]]] = {}
     for world, settings in WORLDS.items():
-        print(f"\n{world:>16} " + " ".join(f"{name:>8}" for name in names))
-        for algorithm in ("naive", *given.algorithms.split(",")):
-            try:
-                found = figures([run(settings, seed, given.rows, algorithm) for seed in range(given.seeds)])
-            except (ImportError, LearnError) as error:
-                print(f"{algorithm:>16} not here: {error}", file=sys.stderr)
-                continue
-            _print(algorithm, found, names)
-        if given.peers is not None:
-            runs = [peers_of(settings, seed, given.rows, given.peers) for seed in range(given.seeds)]
-            for name in runs[0]:
-                _print(name, figures([one[name] for one in runs]), names)
+        told[world] = {}
+        if not given.json:
+            print(f"\n{world:>16} " + " ".join(f"{name:>8}" for name in FIGURES))
+        for algorithm, found in _judged(settings, given):
+            told[world][algorithm] = {name: value if value == value else None for name, value in found.items()}
+            if not given.json:
+                print(f"{algorithm:>16} " + " ".join(_shown(name, found[name]) for name in FIGURES), flush=True)
+    if given.json:
+        print(json.dumps(told))
 
 
-def _print(algorithm: str, found: dict[str, float], names: Sequence[str]) -> None:
-    print(f"{algorithm:>16} " + " ".join(_shown(name, found[name]) for name in names), flush=True)
+def _judged(settings: Settings, given: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
+    """Every algorithm with its figures in one world; one that cannot run here is named on stderr."""
+    for algorithm in ("naive", *given.algorithms.split(",")):
+        try:
+            yield algorithm, figures([run(settings, seed, given.rows, algorithm) for seed in range(given.seeds)])
+        except (ImportError, LearnError) as error:
+            print(f"{algorithm:>16} not here: {error}", file=sys.stderr)
+    if given.peers is not None:
+        runs = [peers_of(settings, seed, given.rows, given.peers) for seed in range(given.seeds)]
+        yield from ((name, figures([one[name] for one in runs])) for name in runs[0])
 
 
 def _shown(name: str, value: float) -> str:
