@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
 from opportune.core.ledger import LedgerError
+from opportune.core.models import ModelError
 from opportune.flows.region import NotReady
 from opportune.ports import StoreBroken, StoreFull
 
-_SPOKEN = (LedgerError, NotReady, OSError, StoreBroken, StoreFull)
+_SPOKEN = (LedgerError, ModelError, NotReady, OSError, StoreBroken, StoreFull)
 """Errors whose words are for people, and hold no personal value."""
 
 _log = logging.getLogger(__name__)
