@@ -140,3 +140,26 @@ def test_the_other_ways_to_explore() -> None:
     gap = abs(values[0] - values[1])
     assert max(found["upper"]) == 1.0
     assert min(found["inverse_gap"]) == pytest.approx(1.0 / (2.0 + 4.0 * gap))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"actions": 0}, {"beliefs": ()}, {"beliefs": (Belief(0, 9),)}, {"beliefs": (Belief(1, 1),)}, {"floor": 2.0}],
+)
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="`"):
+        Arms(settings(**wrong))
+
+
+def test_what_is_no_number_is_refused_and_not_learned() -> None:
+    x, _, _ = events(1)
+    learner = Arms(settings())
+    before = learner.values(np.ones(5))
+    with pytest.raises(ValueError, match="reward"):
+        learner.learn(x[0], 0, float("nan"))
+    with pytest.raises(ValueError, match="feature"):
+        learner.learn(np.array([1.0, np.inf, 0.0, 0.0, 0.0]), 0, 1.0)
+    with pytest.raises(ValueError, match="5 features"):
+        learner.chances(np.ones(6))
+
+    assert learner.values(np.ones(5)) == before

@@ -12,7 +12,7 @@ aggregating forecaster of Vovk 1990, with older errors discounted so that trust 
 
 from __future__ import annotations
 
-from math import exp, sqrt
+from math import exp, isfinite, sqrt
 from typing import Final, Literal
 
 import msgspec
@@ -59,10 +59,21 @@ class ArmSettings(msgspec.Struct, frozen=True, kw_only=True):
     floor: float = 0.0
 
 
+def _check(settings: ArmSettings) -> None:
+    if settings.actions < 1 or settings.features < 1:
+        raise ValueError("`actions` and `features` are at least 1")
+    if not settings.beliefs or any(one.prior <= 0.0 or one.memory <= 1.0 for one in settings.beliefs):
+        raise ValueError("`beliefs` are at least one, each with a prior above 0 and a memory above 1")
+    if not 0.0 <= settings.floor <= 1.0:
+        raise ValueError(f"`floor` is {settings.floor:g}: it is a share, from 0 to 1")
+
+
 class Arms:
     """What was learned so far; the same events in the same order give the same state."""
 
     def __init__(self, settings: ArmSettings) -> None:
+        """ValueError for settings that cannot be."""
+        _check(settings)
         self.settings = settings
         beliefs, actions, size = len(settings.beliefs), settings.actions, settings.features
         self._keep = [1.0 - 1.0 / belief.memory for belief in settings.beliefs]
@@ -109,8 +120,11 @@ class Arms:
         return self._chances(*self.values(x))
 
     def learn(self, x: Floats, action: int, reward: float, weight: float = 1.0) -> None:
-        """Takes in that `action` was tried at `x` and paid `reward`; `weight` counts it as that many observations."""
+        """Takes in that `action` was tried at `x` and paid `reward`; `weight` counts it as that many observations.
+        ValueError, and nothing was learned, when a value is no number."""
         found = self._look(x)
+        if not isfinite(reward + found[0]):
+            raise ValueError("a feature or the reward is no finite number: leave this event out")
         beliefs = len(self._trust)
         start, half = action * beliefs, self.settings.actions * beliefs
         scale = self._squares[action] / self._numbers[action]
@@ -186,6 +200,8 @@ class Arms:
         """x' A^-1 x of every (action, belief), then x' theta; kept for the `learn` that follows `chances`."""
         if x is self._asked:
             return self._found
+        if x.shape != (self.settings.features,):
+            raise ValueError(f"`x` has the shape {x.shape}, but there are {self.settings.features} features")
         np.dot(self._flat, x, out=self._out)
         found: list[float] = np.dot(self._rows, x).tolist()
         self._asked, self._found = x, found
