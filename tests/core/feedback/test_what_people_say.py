@@ -56,6 +56,21 @@ def test_nothing_is_proposed_where_there_is_no_pattern() -> None:
     assert [rule_proposals(crowd(seed, planted=False), DEFAULT_REASONS, TYPES) for seed in range(60)] == [()] * 60
 
 
+def test_a_team_that_overrides_most_of_everything_has_no_pattern_either() -> None:
+    """Here the rate alone would propose, and so would any single test: dozens of segments are tried."""
+    found = []
+    for seed in range(40):
+        chance = Random(seed)
+        said = [
+            Said(one.decision, one.at_ms, one.by, "reject" if chance.random() < 0.65 else "approve", ("price",),
+                 one.offer, one.segment)
+            for one in crowd(seed, planted=False)
+        ]  # fmt: skip
+        found.append(rule_proposals(said, DEFAULT_REASONS, TYPES))
+
+    assert sum(map(bool, found)) <= 1
+
+
 def test_what_one_person_alone_says_is_no_rule() -> None:
     said = crowd(1, planted=True)
     alone = [
