@@ -52,6 +52,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.merges
 	$(BIN)/python -m benchmarks.outside_reads
 	$(BIN)/python -m benchmarks.features --peers $(VENV)/peers
+	$(BIN)/python -m benchmarks.hillstrom --peers $(VENV)/peers
 	$(BIN)/python -m benchmarks.off_policy --peers $(VENV)/peers
 	$(BIN)/python -m benchmarks.bandits --peers $(VENV)/peers
 	$(BIN)/python -m benchmarks.personalizer --peers $(VENV)/peers
