@@ -57,7 +57,7 @@ def test_every_page_is_accessible_and_fits(shown: Shown, size: tuple[int, int], 
     paths = (
         "/customers", "/customers?nobody=1", "/customers/ada", "/customers/ada?kind=consent", "/accounts/acme",
         "/quarantine", "/quarantine?status=all&reason=conflict", "/quarantine?source=none", "/quarantine/1",
-        "/quarantine/3", f"/decisions/{shown.decision}",
+        "/quarantine/3", "/feedback", "/reviews", f"/decisions/{shown.decision}",
         f"/decisions/{shown.decision}/lineage/seat_ratio", f"/decisions/{shown.decision}/lineage/role",
     )  # fmt: skip
 
