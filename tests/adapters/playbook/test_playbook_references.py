@@ -52,9 +52,9 @@ CASES = [
     ("models", "[seat_ratio]", "[seat_rato]", "4:16: unknown feature `seat_rato`; did you mean `seat_ratio`?"),
     ("models", "owner: data", "owner: data\n    label_window: long", "4:19: `long` is not a duration"),
     ("models", "owner: data", "owner: data\n    every: often", "4:12: `often` is not a duration"),
-    ("models", "owner: data", "owner: data\n    protected: [seat_ratoi]", "4:17: unknown feature `seat_ratoi`; did you"),
+    ("models", "owner: data", "owner: data\n    protected: [seat_ratoi]", "4:17: unknown feature `seat_ratoi`; did"),
     ("models", "owner: data", "owner: data\n    segments: [plan]", "4:16: unknown feature `plan`"),
-    ("models", "owner: data", "owner: data\n    labels: [seats.countd]", "unknown signal type `seats.countd`; did you"),
+    ("models", "owner: data", "owner: data\n    labels: [seats.countd]", "unknown signal type `seats.countd`; did"),
     ("models", "owner: data", "owner: data\n    target: churn_risk", "4:13: no `labels`: name the signal types"),
     (
         "models", "owner: data", "owner: data\n    target: value\n    algorithm: dr_learner",
