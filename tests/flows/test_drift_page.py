@@ -30,7 +30,7 @@ def test_the_page_is_accessible_and_fits(tmp_path: Path, browser: Browser) -> No
                     complaints: list[str] = []
                     context = browser.new_context(
                         viewport={"width": size[0], "height": size[1]}, color_scheme=colours, reduced_motion="reduce"
-                    )  # type: ignore[arg-type]  # one of two words
+                    )
                     listen(context, complaints)
                     page = context.new_page()
                     page.goto(served.link())
