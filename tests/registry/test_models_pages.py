@@ -13,10 +13,12 @@ from chromium import NARROW, WIDE, behind_a_port, browser, grave, listen
 from litestar import Litestar
 from playwright.sync_api import Browser, Page, expect
 
+from opportune.core.models.disagreement import Disagreement, encode_disagreement
 from opportune.core.registry import Standing
 from opportune.doors.console import ConsoleDeps, Sessions, console_handlers
 from opportune.doors.http.keys import Keyring
 from opportune.flows.region import Region
+from opportune.ports import StoredDrift
 
 __all__ = ["browser"]
 
@@ -130,3 +132,22 @@ def test_figures_stand_beside_their_drawings(shown: Shown) -> None:
     page.goto(f"{shown.address}/console/models/{shown.failed}")
     expect(page.locator(".notice")).to_contain_text("ece is 0.2, above 0.08")
     expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+def test_what_heavier_models_said_stands_on_the_page_of_the_one_that_answered(shown: Shown) -> None:
+    at_ms = shown.region.clock.now_ms()
+    fast, worst = f"m@{shown.live[:12]}", (("d-of-it", 0.2),)
+    found = Disagreement(fast, "heavy@2", at_ms, at_ms, 4, 8, -0.4, 0.4, 0.1, 2, 1, worst)
+    body = encode_disagreement(found)
+    entry = StoredDrift("x", at_ms, "disagreement", spec().model, "heavy@2", "disagreement", 0, body)
+    shown.region.records.run(lambda tx: tx.put_drift(entry))
+    page = shown.page()
+    page.goto(f"{shown.address}/console/models/{shown.live}")
+    apart = page.get_by_role("region", name="What heavier models said afterwards")
+    expect(apart).to_contain_text("5.00 apart (-5.00)")
+    expect(apart).to_contain_text("25.0 % with another offer first")
+    expect(apart.get_by_role("link")).to_have_attribute("href", "/console/decisions/d-of-it")
+    assert grave(page) == []
+    page.goto(f"{shown.address}/console/models/{shown.waits}")
+    expect(page.get_by_role("region", name="What heavier models said afterwards")).to_have_count(0)
+    assert shown.complaints == []

@@ -16,8 +16,10 @@ from opportune.doors.console.people import known_person, person_of
 from opportune.doors.console.security import AnyRequest
 from opportune.flows.region import NotReady, Region
 from opportune.ports import ShelfError
+from opportune.views.disagreement import DisagreementLine, disagreement_lines
 from opportune.views.models import ModelView, by_hash, model_view, models_view
 
+DAYS_APART_MAX = 14
 STAGE_TITLES = {
     "unknown": "not proposed", "proposed": "proposed", "validated": "waits for people", "approved": "approved",
     "live": "live", "retired": "retired", "refused": "refused", "voided": "voided: its bytes were changed",
@@ -79,8 +81,14 @@ class ModelsRoom:
             request, "model.html", status, view=view, line=view.line, training=training,
             report=None if training is None else training.report, person=known_person(self._desk, request),
             trouble=trouble, typed=typed, titles=STAGE_TITLES, icons=STAGE_ICONS, event_words=EVENT_WORDS,
-            plots=model_figures, path=f"/console/models/{view.line.card}",
+            plots=model_figures, path=f"/console/models/{view.line.card}", apart=self._apart(view),
         )  # fmt: skip
+
+    def _apart(self, view: ModelView) -> list[DisagreementLine]:
+        """What heavier models said of this artefact's decisions, the newest days."""
+        mine = f"@{view.line.card[:12]}"
+        found = self._region.validate.found(view.line.model or None)
+        return disagreement_lines([one for one in found if mine in one.fast][:DAYS_APART_MAX])
 
     def _view(self, name: str) -> ModelView:
         try:
