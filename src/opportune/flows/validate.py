@@ -62,11 +62,9 @@ class Validate:
                 continue
             try:
                 heavy = self._heavy(spec)
+                taken += 0 if heavy is None else self._turn(spec, spec.validates, heavy)
             except ModelError as error:
                 wrong = error
-                continue
-            if heavy is not None:
-                taken += self._turn(spec, spec.validates, heavy)
         if wrong is not None:
             raise wrong
         return taken
