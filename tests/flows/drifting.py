@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 import small
 
+from opportune.core.decisions.records import decode_record
 from opportune.core.drift import DriftPolicy
 from opportune.core.models import Example, Scorecard, TrainingSet, compile_scorecard, snapshot_of
 from opportune.core.outcomes import OutcomePost
@@ -81,9 +82,10 @@ def ask_all(region: Region, rounds: int, buys: float | None = None, seed: int = 
         answers = [region.decide.run(small.question(person)) for person in PEOPLE]
         clock.at_ms += 60_000
         for answer in answers:
-            if model is None:
+            stored = region.records.decision(answer.decision_id)
+            if model is None or stored is None:
                 continue
-            scores = model.score([small.kept(region, answer.decision_id)[1].seen.features.get("used")])
+            scores = model.score([decode_record(stored.record).seen.features.get("used")])
             shown = answer.offer if answer.disposition == "offered" else None
             for place, offer in enumerate(offers):
                 if shown is not None and shown.id != offer:
