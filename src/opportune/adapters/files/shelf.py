@@ -21,8 +21,10 @@ class FileShelf(Shelf):
         self._folder = folder
 
     def put(self, kind: str, content: bytes) -> str:
-        """Stores an artefact once; returns its name, 32 hexadecimal digits of BLAKE2b over its bytes. A file of that name
-        with other content is replaced."""
+        """Stores an artefact once; returns its name, 32 hexadecimal digits of BLAKE2b over its bytes.
+
+        A file of that name with other content is replaced.
+        """
         name = _hash(content)
         path = self._path(kind, name)
         if path.is_file() and _hash(path.read_bytes()) == name:
