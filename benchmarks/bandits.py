@@ -159,8 +159,11 @@ def tasks(names: Sequence[str], seeds: int, folder: Path, python: Path | None) -
         yield "segment", [(rows[order], right[order], [sent[place] for place in order]) for order in orders]
 
 
-def peers_of(python: Path, folder: Path, x: Floats, rewards: Floats, seed: int) -> list[dict[str, Any]]:
-    np.savez(folder / "task.npz", x=x, rewards=rewards, seed=seed)
+def peers_of(python: Path, folder: Path, x: Floats, rewards: Floats, raw: Raw, seed: int) -> list[dict[str, Any]]:
+    words = [[f"{name}={word}" for name, word in row.items() if isinstance(word, str)] for row in raw]
+    numbers = sum(not isinstance(value, str) for value in raw[0].values())
+    np.savez(folder / "task.npz", x=x, rewards=rewards, seed=seed, numbers=numbers)
+    (folder / "task.json").write_text(json.dumps(words))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [str(python), str(PEER), str(folder), "task"]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
@@ -189,7 +192,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 for name, (got, seconds) in played.items():
                     halves = [float(np.mean(got)), float(np.mean(got[len(got) // 2 :]))]
                     sides.setdefault(name, []).append({"rewards": halves, "seconds": seconds})
-                for one in [] if python is None else peers_of(python, Path(place), x, rewards, seed):
+                for one in [] if python is None else peers_of(python, Path(place), x, rewards, raw, seed):
                     sides.setdefault(one["name"], []).append(one)
             found[task] = {name: _summed(runs, len(rounds[0][0])) for name, runs in sides.items()}
     return found
