@@ -57,8 +57,14 @@ class CustomerRecordsContract(StoreContract):
     def test_a_unit_reads_what_was_decided_and_what_became_of_it(self, records: Records) -> None:
         decided = [a.decision(n, customer=f"c{n % 2}", at_ms=1_000 * n) for n in range(1, 6)]
         became = [a.outcome(n, customer=f"c{n % 2}", at_ms=9_000 - n) for n in range(1, 5)]
-        records.run(lambda tx: [tx.put_decision(one) for one in decided[:4]])
-        records.run(lambda tx: [tx.put_outcome(one) for one in became[:3]])
+
+        def first(tx: Transaction) -> None:
+            for decision in decided[:4]:
+                tx.put_decision(decision)
+            for outcome in became[:3]:
+                tx.put_outcome(outcome)
+
+        records.run(first)
 
         def work(tx: Transaction) -> list[object]:
             tx.put_decision(decided[4])
