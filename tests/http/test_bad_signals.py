@@ -52,6 +52,8 @@ BAD: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("no type", lacking("type"), "type"),
     ("empty id", but(id=""), "id"),
     ("empty source", but(source=""), "source"),
+    ("our own source", but(source="opportune"), "source"),
+    ("a source of ours", but(source="opportune.personalizer"), "source"),
     ("empty type", but(type=""), "type"),
     ("id is a number", but(id=7), "id"),
     ("id is null", but(id=None), "id"),

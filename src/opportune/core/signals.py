@@ -204,12 +204,20 @@ def format_time(at_ms: int) -> str:
     return text.replace("+00:00", "Z")
 
 
+OWN_SOURCE = "opportune"
+"""Under this name, and names that begin with it and a dot, nobody else can send."""
+
+
 def check(
     draft: Draft, contracts: Mapping[tuple[str, int], CompiledContract], received_ms: int
 ) -> Checked:
     """Envelope, size, depth, time and schema; all problems are named at once, and nothing is half accepted."""
     problems: list[Problem] = list(draft.problems)
     source = _text(draft.source, "source", problems)
+    if source == OWN_SOURCE or source.startswith(f"{OWN_SOURCE}."):
+        # INVARIANT: what stands in the log under this name was written here: outcomes, answers, calls to rank.
+        message = f"`{source[:64]}` is the source of what Opportune itself writes: name your own system"
+        problems.append(Problem("reserved", "source", message))
     id_ = _text(draft.id, "id", problems)
     type_ = _text(draft.type, "type", problems)
     customer = _optional_text(draft.subject, "subject", problems)
