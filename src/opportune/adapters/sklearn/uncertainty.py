@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 _SAMPLE_ROWS = 300
 _RIDGE = 2.0
-DOUBT = 5.0
+DOUBT = 7.0
 """What the prior's part of the variance counts: few coefficients are far from 0, and those are shrunk by more than the
 average one, and the truth is no sum of tables. Found in worlds whose effects are known: benchmarks/known_effects.py."""
 
