@@ -52,9 +52,9 @@ class ArmSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     actions: int
     features: int
-    beliefs: tuple[Belief, ...] = (Belief(0.05, 5_000.0), Belief(10.0, 5_000.0))
+    beliefs: tuple[Belief, ...] = (Belief(0.05, 5_000.0), Belief(3.0, 5_000.0))
     method: Literal["thompson", "upper", "inverse_gap"] = "thompson"
-    width: float = 0.1
+    width: float = 0.2
     gamma: float = 500.0
     floor: float = 0.0
 
