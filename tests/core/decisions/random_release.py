@@ -131,7 +131,7 @@ def beliefs(rng: random.Random, brain: Brain) -> Believed | None:
     return Believed(
         tuple(ids), p_accept, tuple(round(p * rng.uniform(-0.4, 1.0)) for p in p_accept),
         tuple(rng.choice([0, 10_000, 200_000]) for _ in ids), tuple(rng.choice([1000, 900, 250]) for _ in ids),
-        *(tuple(rng.randrange(50) for _ in ids) for _ in range(2)),
+        tuple(rng.randrange(50) for _ in ids), tuple(rng.randrange(50) for _ in ids),
     ) if rng.random() < 0.8 else None  # fmt: skip
 
 
