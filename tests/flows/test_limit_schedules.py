@@ -59,13 +59,17 @@ CAPS = (
 
 
 def scheduled_playbook() -> Playbook:
-    """The same limits as CAPS, and a channel that is silent at night."""
+    """The same limits as CAPS, and a channel that is silent at night.
+
+    Nothing is learned of outcomes: a seed's story would hang on those of the seeds before it in the same store.
+    """
     book = playbook(limits=(ContactLimit(limit="hourly", at_most=1, per="1h"),), explore=True)
     night = QuietHours(start="20:00", end="08:00")
     text = Channel(channel="text", title="Text message", kind="push", quiet_hours=night)
     moments = tuple(replace(moment, channels=("in_app", "text")) for moment in book.app.moments)
     app = replace(
         book.app, moments=moments, arbitration=replace(book.app.arbitration, same_kind_max=2),
+        adaptive=replace(book.app.adaptive, enabled=False),
         limits=(
             Limit(limit="all", at_most=2, per="3h"),
             Limit(limit="company", at_most=3, per="2h", of="account"),

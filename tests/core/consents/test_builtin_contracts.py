@@ -1,4 +1,4 @@
-"""Every release can be told about consent; a playbook's own contract may replace the built-in, but not silence it."""
+"""Every release can be told about consent and of what people say; a playbook's own contract may replace the built-in, but not silence it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def own(signal: str, schema: dict[str, Any] | None = None, **more: Any) -> Signa
     return SignalContract(signal=signal, owner="tests", schema=schema or OBJECT, **more)
 
 
-def test_all_four_are_there_and_every_field_has_a_class() -> None:
+def test_all_are_there_and_every_field_has_a_class() -> None:
     assert {one.signal for one in BUILTIN_CONTRACTS} == {
-        "consent.given", "consent.refused", "consent.withdrawn", "consent.expired"
+        "consent.given", "consent.refused", "consent.withdrawn", "consent.expired", "feedback.given"
     }  # fmt: skip
     for contract in BUILTIN_CONTRACTS:
         assert contract.version == 1
@@ -31,7 +31,7 @@ def test_a_playbooks_own_contract_replaces_the_built_in_whole() -> None:
     mine = own("consent.given", version=2)
     found = with_builtins((mine,))
     assert [one for one in found if one.signal == "consent.given"] == [mine]
-    assert len(found) == 4
+    assert len(found) == len(BUILTIN_CONTRACTS)
 
 
 @pytest.mark.parametrize(
