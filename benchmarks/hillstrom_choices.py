@@ -13,10 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks import hillstrom_data, uplift_measures
-from opportune.adapters.lightgbm.bins import bins_of, coding, feature_tables
+from opportune.adapters.lightgbm.bins import BINS_MAX, CATEGORIES_MAX, coding
 from opportune.adapters.lightgbm.learners import Kit, Rows
 from opportune.adapters.lightgbm.settings import Settings
 from opportune.adapters.lightgbm.stack import MEMBERS, PRIOR, q_aggregation, unseen, weighed
+from opportune.core.models.binning import bins_of, feature_tables
 
 PRIORS = {"ours": PRIOR, "even": (1 / 6,) * 6, "stronger": (0.9, 0.02, 0.02, 0.02, 0.02, 0.02)}
 TEMPERATURES = (0.0, 0.5, 2.0, 8.0)
@@ -27,7 +28,7 @@ def judged(trial: hillstrom_data.Trial, task: str, seed: int) -> Iterator[dict[s
     """Per part of the training rows that judges: (Qini, gain at 30 %) by choice."""
     split = hillstrom_data.two_arms(trial, 1 if task == "mens" else 2, trial.visit, seed)
     learned = hillstrom_data.training_set(trial, split, ("email",))
-    tables = feature_tables(learned)
+    tables = feature_tables(learned, BINS_MAX, CATEGORIES_MAX)
     bins = bins_of(tables, learned.feature_names, learned.examples)
     treated = np.array([row.treated for row in learned.examples])
     bought = np.array([float(row.bought) for row in learned.examples])

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from benchmarks.onnx_trees import onnx_of
-from opportune.adapters.ebm.tables import bins_of, feature_tables, fed, head_of, types_of
+from opportune.adapters.ebm.tables import fed, head_of, types_of
 from opportune.adapters.lightgbm.bins import coding
 from opportune.adapters.lightgbm.trees import forest_of
 from opportune.core.expressions.columns import Column
@@ -37,6 +37,7 @@ from opportune.core.models import (
     TrainingSet,
     compile_scorecard,
 )
+from opportune.core.models.binning import bins_of, feature_tables
 from opportune.core.models.rows import RowModel
 
 OFFERS = tuple(f"offer_{number:02}" for number in range(50))
@@ -120,8 +121,8 @@ def boosted(examples: TrainingSet) -> dict[str, float]:
     import onnxruntime
 
     rows = examples.examples
-    tables = feature_tables(examples, 48)
-    bins = bins_of(tables, examples)
+    tables = feature_tables(examples, 48, CATEGORIES_MAX)
+    bins = bins_of(tables, examples.feature_names, examples.examples)
     codes = coding(tables, bins)
     offer = np.array([OFFERS.index(row.offer) for row in rows], np.float64)
     data = np.column_stack([codes.of(bins), offer])
@@ -166,10 +167,11 @@ def glass(examples: TrainingSet) -> dict[str, float]:
     from interpret.glassbox import ExplainableBoostingClassifier
 
     rows = examples.examples
-    tables = feature_tables(examples, 30)
+    tables = feature_tables(examples, 30, CATEGORIES_MAX)
     offers = FeatureTable("offer", "category", categories=OFFERS)
     every = (*tables, offers)
-    bins = np.column_stack([bins_of(tables, examples), [offers.bin_of(row.offer) for row in rows]])
+    known = bins_of(tables, examples.feature_names, examples.examples)
+    bins = np.column_stack([known, [offers.bin_of(row.offer) for row in rows]])
     pairs = [(at, len(tables)) for at in range(10)]
     machine = ExplainableBoostingClassifier(
         feature_names=[table.name for table in every], feature_types=types_of(every), outer_bags=2, max_rounds=200,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
-from opportune.adapters.ebm.tables import bins_of, feature_tables, fed, head_of, predicted, types_of
+from opportune.adapters.ebm.tables import CATEGORIES_MAX, fed, head_of, predicted, types_of
 from opportune.adapters.ebm.train import EbmTrainer
 from opportune.core.models import (
     EVERY_OFFER,
@@ -22,6 +21,7 @@ from opportune.core.models import (
     card_hash,
     compile_scorecard,
 )
+from opportune.core.models.binning import bins_of, feature_tables
 from opportune.core.playbook import ModelSpec
 from opportune.flows.learn import train
 from opportune.testing.world.effects import NAMES, KnownEffects
@@ -46,8 +46,8 @@ def card(examples: TrainingSet) -> Scorecard:
 def test_a_card_says_what_the_machine_says_and_explains_it_alike(examples: TrainingSet, card: Scorecard) -> None:
     from interpret.glassbox import ExplainableBoostingClassifier
 
-    tables = feature_tables(examples, 30)
-    bins = bins_of(tables, examples)
+    tables = feature_tables(examples, 30, CATEGORIES_MAX)
+    bins = bins_of(tables, examples.feature_names, examples.examples)
     machine = ExplainableBoostingClassifier(
         feature_names=[table.name for table in tables], feature_types=types_of(tables), outer_bags=2, max_rounds=300,
         interactions=3, max_interaction_bins=8, n_jobs=1, random_state=1,
@@ -111,7 +111,7 @@ def test_amounts_are_right_on_average() -> None:
     fit = EbmTrainer(SMALL).fit(happened, OFFERS)
     for heads in fit.offers:
         mine = [row for row in happened.examples if row.offer == heads.offer]
-        bins = bins_of(fit.features, msgspec.structs.replace(happened, examples=tuple(mine)))
+        bins = bins_of(fit.features, happened.feature_names, mine)
         expected = float(np.exp(predicted(heads.offered, bins)).mean())
         assert expected == pytest.approx(sum(row.amount for row in mine) / len(mine), rel=1e-9)
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from opportune.adapters.lightgbm.bins import bins_of, coding, feature_tables
+from opportune.adapters.lightgbm.bins import BINS_MAX, CATEGORIES_MAX, coding
 from opportune.adapters.lightgbm.boost import BINARY, SQUARES, boost
 from opportune.adapters.lightgbm.settings import Settings
 from opportune.adapters.lightgbm.trees import Forest, forest_of
 from opportune.core.models import Example, TrainingSet, Tree
+from opportune.core.models.binning import bins_of, feature_tables
 from opportune.core.models.card import _tree_fits
 
 NAMES = ("seats", "ratio", "plan", "vip", "always_there")
@@ -67,7 +68,7 @@ def examples(rows: int, seed: int, *, strange: bool = False) -> TrainingSet:
 @pytest.mark.parametrize("leaves", [2, 7, 31])
 def test_trees_over_bins_say_what_lightgbm_says(objective: str, leaves: int) -> None:
     learned = examples(1500, 3)
-    tables = feature_tables(learned)
+    tables = feature_tables(learned, BINS_MAX, CATEGORIES_MAX)
     bins = bins_of(tables, NAMES, learned.examples)
     code = coding(tables, bins)
     bought = np.array([float(row.bought) for row in learned.examples])
@@ -90,7 +91,7 @@ def test_trees_over_bins_say_what_lightgbm_says(objective: str, leaves: int) -> 
 
 def test_what_is_known_beforehand_is_decided_beforehand() -> None:
     learned = examples(2000, 5)
-    tables = feature_tables(learned)
+    tables = feature_tables(learned, BINS_MAX, CATEGORIES_MAX)
     bins = bins_of(tables, NAMES, learned.examples)
     code = coding(tables, bins)
     random = np.random.default_rng(6)
@@ -111,7 +112,7 @@ def test_what_is_known_beforehand_is_decided_beforehand() -> None:
 
 def test_a_bin_that_training_never_saw_is_the_usual_one() -> None:
     learned = examples(400, 7)
-    tables = feature_tables(learned)
+    tables = feature_tables(learned, BINS_MAX, CATEGORIES_MAX)
     bins = bins_of(tables, NAMES, learned.examples)
     code = coding(tables, bins)
     at = [table.name for table in tables].index("always_there")

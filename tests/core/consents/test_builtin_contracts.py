@@ -1,4 +1,4 @@
-"""Every release can be told about consent and of what people say; a playbook's own contract may replace the built-in, but not silence it."""
+"""What every release can be told; a playbook's own contract may replace the built-in, but not silence it."""
 
 from __future__ import annotations
 

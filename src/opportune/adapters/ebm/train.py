@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opportune.adapters.ebm.spread import log_variance
-from opportune.adapters.ebm.tables import Bins, Floats, bins_of, feature_tables, fed, head_of, predicted, types_of
+from opportune.adapters.ebm.tables import CATEGORIES_MAX, Bins, Floats, fed, head_of, predicted, types_of
 from opportune.core.models import (
     AdditiveHead,
     FeatureTable,
@@ -27,6 +27,7 @@ from opportune.core.models import (
     fit_weights,
     sigmoid,
 )
+from opportune.core.models.binning import bins_of, feature_tables
 
 FOLDS = 2
 OURS = frozenset({"style", "increasing", "decreasing", "rows_per_arm_min"})
@@ -83,7 +84,7 @@ class EbmTrainer:
         except ImportError:
             raise LearnError("algorithm ebm needs InterpretML: install opportune[glassbox]") from None
         asked = self._asked(examples, offers)
-        tables = feature_tables(asked, int(self._settings["max_bins"]) - 2)
+        tables = feature_tables(asked, int(self._settings["max_bins"]) - 2, CATEGORIES_MAX)
         if not tables:
             raise LearnError(f"no feature varies over {len(asked.examples)} examples: choose others")
         for name in self._signs:
@@ -227,7 +228,7 @@ class Rows(msgspec.Struct, frozen=True):
         number: dict[str, int] = {}
         folds = [number.setdefault(row.unit, len(number)) % FOLDS for row in found]
         return Rows(
-            bins_of(tables, examples),
+            bins_of(tables, examples.feature_names, examples.examples),
             np.array([row.treated for row in found], np.bool_),
             np.array([row.bought for row in found], np.float64),
             np.array([row.amount for row in found], np.float64),

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import msgspec
 import numpy as np
 
-from opportune.adapters.lightgbm.bins import Coding, bins_of, coding, feature_tables
+from opportune.adapters.lightgbm.bins import BINS_MAX, CATEGORIES_MAX, Coding, coding
 from opportune.adapters.lightgbm.distil import distilled
 from opportune.adapters.lightgbm.learners import (
     Kit,
@@ -24,6 +24,7 @@ from opportune.adapters.lightgbm.stack import weighed
 from opportune.adapters.lightgbm.trees import Forest
 from opportune.adapters.lightgbm.uncertainty import half_samples, log_variance, spread_of, unexplained
 from opportune.core.models import AdditiveHead, Fit, LearnError, OfferHeads, TrainingSet, fit_weights
+from opportune.core.models.binning import bins_of, feature_tables
 
 ALGORITHMS = ("s_learner", "t_learner", "x_learner", "dr_learner", "stacked")
 SAMPLE_ROWS = 4000
@@ -120,7 +121,7 @@ class LightgbmTrainer:
 
 def rows_of(examples: TrainingSet, offers: Sequence[str]) -> tuple[Rows, Coding]:
     """Examples of these offers alone as arrays, and how their bins are given to LightGBM."""
-    tables = feature_tables(examples)
+    tables = feature_tables(examples, BINS_MAX, CATEGORIES_MAX)
     if not tables:
         raise LearnError("no feature varies over the examples: choose others")
     bins = bins_of(tables, examples.feature_names, examples.examples)

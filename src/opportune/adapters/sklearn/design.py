@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from opportune.core.models import FeatureTable, FeatureType, TrainingSet
+from opportune.core.models import FeatureTable, TrainingSet
 
 BINS_MAX = 6
 CATEGORIES_MAX = 16
-CATEGORY_ROWS_MIN = 25
-
-_TYPES: dict[str, FeatureType] = {"bool": "bool", "int": "numeric", "double": "numeric", "string": "category"}
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -49,17 +45,6 @@ class Columns(msgspec.Struct, frozen=True):
         """One standard deviation per column."""
         of = {"constant": spread.constant, "rank": spread.rank, "bin": spread.bin, "level": spread.level}
         return np.array([of[kind] for kind in self.kinds])
-
-
-def feature_tables(examples: TrainingSet) -> tuple[FeatureTable, ...]:
-    """Bins from the rows: quantiles of numbers, the frequent texts. A feature that never varies is out."""
-    found = []
-    for index, (name, type_) in enumerate(zip(examples.feature_names, examples.feature_types, strict=True)):
-        values = [row.values[index] for row in examples.examples]
-        table = _table(name, _TYPES[type_], values)
-        if len({table.bin_of(value) for value in values}) > 1:
-            found.append(table)
-    return tuple(found)
 
 
 def columns_of(tables: Sequence[FeatureTable], examples: TrainingSet) -> Columns:
@@ -102,32 +87,6 @@ def tables_from(columns: Columns, coefficients: NDArray[np.float64]) -> tuple[fl
         base += middle
         parts.append(np.where(share > 0, part - middle, 0.0))
     return base, parts
-
-
-def _table(name: str, type_: FeatureType, values: Sequence[object]) -> FeatureTable:
-    if type_ == "bool":
-        return FeatureTable(name, type_)
-    if type_ == "category":
-        counts = Counter(value for value in values if isinstance(value, str))
-        frequent = [value for value, rows in counts.items() if rows >= CATEGORY_ROWS_MIN]
-        kept = sorted(frequent, key=lambda value: (-counts[value], value))[:CATEGORIES_MAX]
-        return FeatureTable(name, type_, categories=tuple(sorted(kept)))
-    numbers = np.array([float(v) for v in values if isinstance(v, float | int) and v == v])
-    return FeatureTable(name, type_, edges=_edges(numbers))
-
-
-def _edges(numbers: NDArray[np.float64]) -> tuple[float, ...]:
-    """Edges halfway between neighbouring values, near the quantiles, with 6 significant digits."""
-    distinct = np.unique(numbers)
-    if len(distinct) < 2:
-        return ()
-    if len(distinct) <= BINS_MAX:
-        cuts = (distinct[:-1] + distinct[1:]) / 2.0
-    else:
-        wanted = np.quantile(numbers, np.arange(1, BINS_MAX) / BINS_MAX)
-        above = np.clip(np.searchsorted(distinct, wanted, side="right"), 1, len(distinct) - 1)
-        cuts = (distinct[above - 1] + distinct[above]) / 2.0
-    return tuple(sorted({float(f"{cut:.6g}") for cut in cuts}))
 
 
 def _rank(share: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from opportune.adapters.sklearn.design import Columns, columns_of, feature_tables, tables_from
+from opportune.adapters.sklearn.design import BINS_MAX, CATEGORIES_MAX, Columns, columns_of, tables_from
 from opportune.adapters.sklearn.solve import Rows, Shrinkage, Solved, solve, units_of
 from opportune.adapters.sklearn.uncertainty import log_variances
 from opportune.core.models import (
@@ -22,6 +22,7 @@ from opportune.core.models import (
     TrainingSet,
     fit_weights,
 )
+from opportune.core.models.binning import feature_tables
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +62,7 @@ class SklearnTrainer:
 
     def _fit(self, examples: TrainingSet, offers: Sequence[str]) -> Fit:
         covered, kept = self._covered(examples, offers)
-        tables = feature_tables(kept)
+        tables = feature_tables(kept, BINS_MAX, CATEGORIES_MAX)
         columns = columns_of(tables, kept)
         number = {offer: index for index, offer in enumerate(covered)}
         rows = _rows(kept, np.array([number[row.offer] for row in kept.examples]))
