@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from benchmarks.onnx_trees import onnx_of
-from opportune.adapters.ebm.tables import fed, head_of, types_of
+from opportune.adapters.ebm.tables import CATEGORIES_MAX, fed, head_of, types_of
 from opportune.adapters.lightgbm.bins import coding
 from opportune.adapters.lightgbm.trees import forest_of
 from opportune.core.expressions.columns import Column
