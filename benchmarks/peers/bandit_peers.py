@@ -33,7 +33,7 @@ def vw_run(rows: Rows, pay: Pay, actions: int, arguments: str, seed: int) -> tup
     """(rewards, CPU seconds of learning and choosing, CPU seconds of writing rows as VW's text).
 
     VW gets words as words, which does better than columns of zeros and ones, and standardised numbers."""
-    import vowpalwabbit  # type: ignore[import-not-found,unused-ignore]
+    import vowpalwabbit
 
     began = time.process_time()
     lines = [
@@ -60,7 +60,7 @@ def vw_run(rows: Rows, pay: Pay, actions: int, arguments: str, seed: int) -> tup
 
 def mabwiser_run(x: Floats, pay: Pay, actions: int, policy: object, seed: int, batch: int) -> tuple[list[float], float]:
     """(rewards, CPU seconds). MABWiser is made for batches: it is asked and told of `batch` rows at once."""
-    from mabwiser.mab import MAB  # type: ignore[import-not-found,unused-ignore]
+    from mabwiser.mab import MAB
 
     learner = MAB(list(range(actions)), policy, seed=seed)
     chance = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ def pays(rewards: Floats) -> Pay:
 
 def segment(folder: Path) -> None:
     """Writes the segment data that river carries, as this task's rows and rewards."""
-    from river.datasets import ImageSegments  # type: ignore[import-not-found,unused-ignore]
+    from river.datasets import ImageSegments
 
     names: dict[str, int] = {}
     rows, kinds = [], []

@@ -16,14 +16,14 @@ Array = Any
 
 def models() -> dict[str, Any]:
     """econml's honest forest and its doubly robust learner with a linear end, both with intervals of their own."""
-    from econml.dml import CausalForestDML  # type: ignore[import-not-found,unused-ignore]
-    from econml.dr import LinearDRLearner  # type: ignore[import-not-found,unused-ignore]
+    from econml.dml import CausalForestDML
+    from econml.dr import LinearDRLearner
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     def regressor() -> Any:  # noqa: ANN401 - scikit-learn has no types
         return HistGradientBoostingRegressor(max_iter=60, learning_rate=0.05, max_leaf_nodes=7, random_state=1)
 
-    def classifier() -> Any:  # noqa: ANN401
+    def classifier() -> Any:  # noqa: ANN401 - LightGBM has no types
         return HistGradientBoostingClassifier(max_iter=60, learning_rate=0.05, max_leaf_nodes=7, random_state=1)
 
     return {

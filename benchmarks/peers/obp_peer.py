@@ -48,7 +48,7 @@ def without_torch() -> None:
 
 def estimators_of() -> list[Any]:
     """obp's own estimators, as its examples set them."""
-    from obp import ope  # type: ignore[import-not-found,unused-ignore]
+    from obp import ope
 
     return [
         ope.InverseProbabilityWeighting(estimator_name="ips"),
@@ -61,9 +61,9 @@ def estimators_of() -> list[Any]:
     ]
 
 
-def judged(feedback: dict[str, Any], action_dist: Any, seed: int, len_list: int) -> dict[str, Any]:  # noqa: ANN401
+def judged(feedback: dict[str, Any], action_dist: Any, seed: int, len_list: int) -> dict[str, Any]:  # noqa: ANN401 - numbers
     """obp's estimates and bootstrap intervals of one log, with its cross-fitted logistic reward model."""
-    from obp.ope import OffPolicyEvaluation, RegressionModel  # type: ignore[import-not-found,unused-ignore]
+    from obp.ope import OffPolicyEvaluation, RegressionModel
     from sklearn.linear_model import LogisticRegression
 
     model = RegressionModel(
@@ -89,8 +89,8 @@ def judged(feedback: dict[str, Any], action_dist: Any, seed: int, len_list: int)
 
 def synthetic(out: Path, seeds: int) -> None:
     """Protocol O2: logs whose truth is known."""
-    from obp import dataset as made  # type: ignore[import-not-found,unused-ignore]
-    from obp.utils import softmax  # type: ignore[import-not-found,unused-ignore]
+    from obp import dataset as made
+    from obp.utils import softmax
 
     for seed in range(seeds):
         dataset = made.SyntheticBanditDataset(
@@ -111,7 +111,7 @@ def synthetic(out: Path, seeds: int) -> None:
 
 def laid_out(data: Path, folder: Path) -> None:
     """The sample as obp wants to find it: <policy>/<campaign>/<campaign>.csv with an index, and item_context.csv."""
-    import pandas as pd  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    import pandas as pd
 
     for policy in ("random", "bts"):
         for campaign in ("men", "women"):
@@ -125,8 +125,8 @@ def laid_out(data: Path, folder: Path) -> None:
 
 def open_bandit(data: Path, out: Path, resamples: int) -> None:
     """Protocol O1: the log of one policy, judged for the other."""
-    from obp.dataset import OpenBanditDataset  # type: ignore[import-not-found,unused-ignore]
-    from obp.policy import BernoulliTS, Random  # type: ignore[import-not-found,unused-ignore]
+    from obp.dataset import OpenBanditDataset
+    from obp.policy import BernoulliTS, Random
 
     folder = out / "obd"
     laid_out(data, folder)

@@ -8,13 +8,13 @@ import sys
 import time
 from typing import Any
 
-from azure.cognitiveservices.personalizer import PersonalizerClient  # type: ignore[import-not-found,unused-ignore]
-from azure.cognitiveservices.personalizer.models import (  # type: ignore[import-not-found,unused-ignore]
+from azure.cognitiveservices.personalizer import PersonalizerClient
+from azure.cognitiveservices.personalizer.models import (
     RankableAction,
     RankRequest,
 )
-from msrest.authentication import CognitiveServicesCredentials  # type: ignore[import-not-found,unused-ignore]
-from msrest.exceptions import HttpOperationError  # type: ignore[import-not-found,unused-ignore]
+from msrest.authentication import CognitiveServicesCredentials
+from msrest.exceptions import HttpOperationError
 
 LIKES = {"morning": "pasta", "noon": "salad", "night": "soup"}
 FOODS = ("pasta", "salad", "soup", "ice cream", "juice")

@@ -66,7 +66,7 @@ def per_arm(split: Split, learn: Callable[[Array, Array, Array], Array]) -> Arra
 
 
 def sklift_models(split: Split) -> dict[str, Callable[[], Array]]:
-    from sklift.models import ClassTransformation, SoloModel, TwoModels  # type: ignore[import-not-found,unused-ignore]
+    from sklift.models import ClassTransformation, SoloModel, TwoModels
 
     def of(make: Callable[[], Array]) -> Callable[[], Array]:
         return lambda: per_arm(split, lambda x, t, y: make().fit(x, y.astype(int), t).predict(split.x_test))
@@ -80,7 +80,7 @@ def sklift_models(split: Split) -> dict[str, Callable[[], Array]]:
 
 
 def _logistic(split: Split) -> Array:
-    from sklift.models import TwoModels  # type: ignore[import-not-found,unused-ignore]
+    from sklift.models import TwoModels
 
     x, x_test = split.columns()
     found = []
@@ -93,8 +93,8 @@ def _logistic(split: Split) -> Array:
 
 
 def causalml_models(split: Split) -> dict[str, Callable[[], Array]]:
-    from causalml.inference.meta import BaseXClassifier  # type: ignore[import-not-found,unused-ignore]
-    from causalml.inference.tree import UpliftRandomForestClassifier  # type: ignore[import-not-found,unused-ignore]
+    from causalml.inference.meta import BaseXClassifier
+    from causalml.inference.tree import UpliftRandomForestClassifier
 
     def x_learner() -> Array:
         def one(x: Array, t: Array, y: Array) -> Array:
@@ -123,10 +123,10 @@ def causalml_models(split: Split) -> dict[str, Callable[[], Array]]:
 
 
 def econml_models(split: Split) -> dict[str, Callable[[], Array]]:
-    from econml.dml import CausalForestDML  # type: ignore[import-not-found,unused-ignore]
-    from econml.dr import DRLearner  # type: ignore[import-not-found,unused-ignore]
-    from econml.metalearners import XLearner  # type: ignore[import-not-found,unused-ignore]
-    from econml.policy import DRPolicyTree  # type: ignore[import-not-found,unused-ignore]
+    from econml.dml import CausalForestDML
+    from econml.dr import DRLearner
+    from econml.metalearners import XLearner
+    from econml.policy import DRPolicyTree
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import RidgeCV
 
@@ -181,7 +181,7 @@ def econml_models(split: Split) -> dict[str, Callable[[], Array]]:
 
 def metrics(split: Split, score: Array) -> Array:
     """Qini, AUUC and uplift at 30 % as scikit-uplift has them (two arms)."""
-    from sklift.metrics import qini_auc_score, uplift_at_k, uplift_auc_score  # type: ignore[import-not-found,unused-ignore]
+    from sklift.metrics import qini_auc_score, uplift_at_k, uplift_auc_score
 
     y, t = split.y_test.astype(int), split.t_test
     return np.array([

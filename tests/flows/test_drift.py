@@ -62,7 +62,7 @@ def test_drift_is_found_once_and_is_in_the_ledger(tmp_path: Path) -> None:
 def test_a_window_that_is_not_full_is_looked_at_only_on_demand(tmp_path: Path) -> None:
     with watched_region(tmp_path) as region:
         ask_all(region, 1)
-        region.clock.at_ms += 10_000  # type: ignore[attr-defined]
+        region.clock.at_ms += 10_000  # type: ignore[attr-defined]  # a frozen clock
         assert region.drift.check().waiting == (("small", 120),)
         early = region.drift.check(early=True)
         assert [(one.rows, one.early) for one in early.reports] == [(120, True)]
@@ -150,7 +150,7 @@ def test_a_person_may_have_refused_what_would_take_its_place(tmp_path: Path) -> 
     first, second = card(1, "first"), card(2, "second")
     with watched_region(tmp_path, FALL_BACK, (first, second)) as region:
         people = {"ada": ("model_owner",)}
-        region.registry.refuse(card_hash(first), "ada", people, "it was unfair")  # type: ignore[arg-type]
+        region.registry.refuse(card_hash(first), "ada", people, "it was unfair")  # type: ignore[arg-type]  # roles
         use_more(region)
         ask_all(region, 3)
         region.drift.check()

@@ -116,7 +116,7 @@ def test_the_same_records_give_the_same_answer(region: Region) -> None:
 
 
 def test_too_short_a_window_is_refused_with_what_to_do(region: Region) -> None:
-    with pytest.raises(LogError, match=r"50 of 50 decisions .* 200 are needed: ask for a longer window"):
+    with pytest.raises(LogError, match=r"50 of 50 decisions .* 200 are needed: look at more with `--last`"):
         judged(region, str(region.records.live()), last=50)
     with pytest.raises(LogError, match="the window for outcomes is not over"):
         judged(region, str(region.records.live()), window_ms=400 * DAY_MS)

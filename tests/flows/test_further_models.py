@@ -47,7 +47,7 @@ def at_work(
     folder: Path, *cards: Scorecard, policies: tuple[Policy, ...] = (), method: str = "value", fatigue: float = 0.0
 ) -> Iterator[Region]:
     book = playbook(limits=())
-    app = msgspec.structs.replace(book.app, arbitration=Arbitration(method=method))  # type: ignore[arg-type]
+    app = msgspec.structs.replace(book.app, arbitration=Arbitration(method=method))  # type: ignore[arg-type]  # a method
     channels = tuple(msgspec.structs.replace(one, fatigue_cost=fatigue) for one in book.channels)
     book = msgspec.structs.replace(
         book, app=app, channels=channels, policies=(*book.policies, *policies), models=(LEAVING,)

@@ -44,6 +44,7 @@ KINDS: Mapping[Reward, frozenset[str]] = {
 """Which outcomes are a reward of 1; for `value` their amounts are added up."""
 
 ROWS_MIN = 200
+NOT_OVER = "the window for outcomes is not over"
 SAME = 1e-6
 """A chance that is worked out again is the recorded one up to this."""
 
@@ -155,7 +156,7 @@ class _Found:
 
     def _row(self, stored: StoredDecision, brain_of: Callable[[str], Brain]) -> _Row | str:
         if stored.at_ms > self._until_ms:
-            return "the window for outcomes is not over"
+            return NOT_OVER
         record = decode_record(stored.record)
         action = done(record)
         if action is None:
@@ -260,5 +261,7 @@ def _shown(row: _Row, name: str) -> str:
 
 def _too_few(rows: int, found: _Found) -> str:
     why = "; ".join(f"{count:,} because {reason}" for reason, count in found.left_out.most_common())
-    text = f"{rows:,} of {found.seen:,} decisions can be judged by, {ROWS_MIN} are needed: ask for a longer window"
+    young = found.left_out[NOT_OVER] > found.seen / 2
+    fix = "wait, or count outcomes for a shorter time with `--window`" if young else "look at more with `--last`"
+    text = f"{rows:,} of {found.seen:,} decisions can be judged by, {ROWS_MIN} are needed: {fix}"
     return f"{text} (left out: {why})" if why else text

@@ -24,7 +24,7 @@ SIGNS = ("outcome/offered/",)
 
 
 def case(kind: str = "retraining") -> DriftCase:
-    return opened(kind, "expansion", "c" * 32, "c/answers/000003", ("less happens",), SIGNS, 5)  # type: ignore[arg-type]
+    return opened(kind, "expansion", "c" * 32, "c/answers/000003", ("less happens",), SIGNS, 5)  # type: ignore[arg-type]  # a kind
 
 
 def test_a_case_takes_only_the_steps_that_follow() -> None:

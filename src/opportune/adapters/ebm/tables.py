@@ -29,7 +29,7 @@ def types_of(tables: Sequence[FeatureTable]) -> list[str]:
     return ["nominal" if table.type == "category" else "continuous" for table in tables]
 
 
-def head_of(machine: Any, tables: Sequence[FeatureTable], bag: int | None = None) -> AdditiveHead:  # noqa: ANN401
+def head_of(machine: Any, tables: Sequence[FeatureTable], bag: int | None = None) -> AdditiveHead:  # noqa: ANN401 - no types
     """What the machine says, as a head: the same terms, looked up by the card's bins; of one of its outer bags, if
     one is named. Exact: every bin of the card falls into one bin of the machine."""
     base = machine.intercept_ if bag is None else machine.bagged_intercept_[bag]
@@ -62,7 +62,7 @@ def _fed(table: FeatureTable, bin_: int) -> object:
     return f"bin {bin_}" if table.type == "category" else float(bin_)
 
 
-def _places(machine: Any, feature: int, together: int, table: FeatureTable) -> list[int]:  # noqa: ANN401
+def _places(machine: Any, feature: int, together: int, table: FeatureTable) -> list[int]:  # noqa: ANN401 - no types
     """The machine's bin of each bin of the card: 0 missing, then its own, the last what it never saw.
 
     Terms of several features may have coarser bins than a feature alone.

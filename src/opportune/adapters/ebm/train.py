@@ -249,7 +249,7 @@ def _smeared(head: AdditiveHead, rows: Rows) -> AdditiveHead:
 
 
 def _said(
-    machine: Any, tables: tuple[FeatureTable, ...], bag: int, *, chances: bool = False  # noqa: ANN401
+    machine: Any, tables: tuple[FeatureTable, ...], bag: int, *, chances: bool = False  # noqa: ANN401 - interpret has no types
 ) -> Callable[[Bins], Floats]:
     head = head_of(machine, tables, bag)
     return lambda bins: sigmoid(predicted(head, bins)) if chances else predicted(head, bins)

@@ -50,7 +50,7 @@ def boost(
     return lightgbm.train(params, data, num_boost_round=settings.num_iterations)
 
 
-def chance(booster: Any, codes: Floats) -> Floats:  # noqa: ANN401
+def chance(booster: Any, codes: Floats) -> Floats:  # noqa: ANN401 - LightGBM has no types
     """The predicted probability (or number, of squares) of each row."""
     found: Floats = np.asarray(booster.predict(codes, num_threads=1), dtype=np.float64)
     return found

@@ -66,11 +66,11 @@ class Kit(msgspec.Struct, frozen=True):
             rows.codes, rows.bought, rows.weight, self.settings, BINARY, self.coding.categorical, seed
         )
 
-    def numbers(self, rows: Rows, target: Floats, seed: int) -> Any:  # noqa: ANN401
+    def numbers(self, rows: Rows, target: Floats, seed: int) -> Any:  # noqa: ANN401 - a booster, which has no types
         """A booster of a number, by least squares."""
         return boost(rows.codes, target, rows.weight, self.settings, SQUARES, self.coding.categorical, seed)
 
-    def forest(self, booster: Any) -> Forest:  # noqa: ANN401
+    def forest(self, booster: Any) -> Forest:  # noqa: ANN401 - a booster, which has no types
         """A booster as a card has it."""
         return forest_of(booster, self.coding)
 

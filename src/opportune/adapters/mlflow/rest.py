@@ -44,7 +44,7 @@ class Server(msgspec.Struct, frozen=True):
         """The answer of a GET of the tracking API; MlflowError."""
         return self._json("GET", f"{API}{method}?{urlencode(query)}", None)
 
-    def post(self, method: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    def post(self, method: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON
         """The answer of a POST of the tracking API; MlflowError."""
         return self._json("POST", f"{API}{method}", msgspec.json.encode(body))
 
@@ -61,7 +61,7 @@ class Server(msgspec.Struct, frozen=True):
         found = self._json("GET", f"{ARTIFACTS}?{urlencode({'path': _path_of(uri)})}", None)
         return tuple(one["path"].rsplit("/", 1)[-1] for one in found.get("files", ()) if not one.get("is_dir"))
 
-    def _json(self, verb: str, path: str, body: bytes | None) -> Any:  # noqa: ANN401
+    def _json(self, verb: str, path: str, body: bytes | None) -> Any:  # noqa: ANN401 - JSON
         answer = self._call(verb, path, body)
         try:
             return msgspec.json.decode(answer) if answer.strip() else {}

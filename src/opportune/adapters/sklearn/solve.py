@@ -139,7 +139,7 @@ def _design(left: Floats, right: Floats, place: NDArray[np.intp], offers: int) -
     return sparse.hstack([sparse.csr_matrix(left), *blocks], format="csr")
 
 
-def _fit(design: Any, rows: Rows, start: Floats | None) -> Floats:  # noqa: ANN401
+def _fit(design: Any, rows: Rows, start: Floats | None) -> Floats:  # noqa: ANN401 - scipy has no types
     from sklearn.linear_model import GammaRegressor, LogisticRegression
 
     warm = start is not None

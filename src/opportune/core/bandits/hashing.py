@@ -65,7 +65,7 @@ def crossed(one: Places, other: Places) -> Places:
     return mixed.ravel()
 
 
-def _walk(name: str, value: Any, field: str, depth: int) -> Iterator[tuple[str, float, bool]]:  # noqa: ANN401
+def _walk(name: str, value: Any, field: str, depth: int) -> Iterator[tuple[str, float, bool]]:  # noqa: ANN401 - JSON
     if isinstance(value, str):
         yield f"{name}={value}", 1.0, False
     elif isinstance(value, bool):

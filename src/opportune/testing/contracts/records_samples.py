@@ -97,7 +97,7 @@ def decision(number: int, **changes: Any) -> StoredDecision:  # noqa: ANN401 - a
     return StoredDecision(**{**fields, **changes})
 
 
-def outcome(number: int, **changes: Any) -> StoredOutcome:  # noqa: ANN401
+def outcome(number: int, **changes: Any) -> StoredOutcome:  # noqa: ANN401 - fields of the shape
     fields: dict[str, Any] = {
         "id": f"01930000-0000-7000-8000-{number:012d}",
         "at_ms": 20_000 + number,
@@ -111,7 +111,7 @@ def outcome(number: int, **changes: Any) -> StoredOutcome:  # noqa: ANN401
     return StoredOutcome(**{**fields, **changes})
 
 
-def quarantined(number: int, **changes: Any) -> Quarantined:  # noqa: ANN401
+def quarantined(number: int, **changes: Any) -> Quarantined:  # noqa: ANN401 - fields of the shape
     problems = (Problem("schema", "data.seats", "`data.seats` must be a number"),)
     entry = Quarantined(5, "app", f"q-{number}", "usage.reported", problems, b'{"seats":"x"}')
     return msgspec.structs.replace(entry, **changes)
@@ -121,22 +121,22 @@ def review(number: int, status: str = "open", customer: str = "c1") -> Review:
     return Review(f"v{number}", decision(1).id, customer, 100 + number, "the value is high", status)
 
 
-def merge(number: int, kept: str = "c1", merged: str = "c2", **changes: Any) -> Merge:  # noqa: ANN401
+def merge(number: int, kept: str = "c1", merged: str = "c2", **changes: Any) -> Merge:  # noqa: ANN401 - fields of the shape
     one = Merge(f"m{number}", 500 + number, kept, merged, "email", "identity", "the same address")
     return msgspec.structs.replace(one, **changes)
 
 
-def proposal(number: int, one: str = "c1", other: str = "c2", **changes: Any) -> Proposal:  # noqa: ANN401
+def proposal(number: int, one: str = "c1", other: str = "c2", **changes: Any) -> Proposal:  # noqa: ANN401 - fields of the shape
     pair = Proposal(f"p{number}", 600 + number, one, other, 0.5 + number / 100, {"name": 3.5, "town": None})
     return msgspec.structs.replace(pair, **changes)
 
 
-def access(number: int, customer: str = "c1", **changes: Any) -> Access:  # noqa: ANN401
+def access(number: int, customer: str = "c1", **changes: Any) -> Access:  # noqa: ANN401 - fields of the shape
     one = Access(f"x{number:04d}", 700 + number, "ann", "customer", customer, ("personal",), "a question")
     return msgspec.structs.replace(one, **changes)
 
 
-def action(number: int, customer: str = "c1", **changes: Any) -> Action:  # noqa: ANN401
+def action(number: int, customer: str = "c1", **changes: Any) -> Action:  # noqa: ANN401 - fields of the shape
     due_ms = 900 + number
     one = Action(f"n{number}", 800 + number, customer, "a1", "email", "o1", "marketing", due_ms, 9_000)
     return msgspec.structs.replace(one, **changes)
@@ -155,12 +155,12 @@ def release(number: int) -> StoredRelease:
     return StoredRelease(f"r{number}", 100 + number, "first", b"manifest")
 
 
-def drift(number: int, **changes: Any) -> StoredDrift:  # noqa: ANN401
+def drift(number: int, **changes: Any) -> StoredDrift:  # noqa: ANN401 - fields of the shape
     one = StoredDrift(f"w{number}", 400 + number, "report", f"m{number % 2}", "card1", "inputs", number, b"body")
     return msgspec.structs.replace(one, **changes)
 
 
-def model_event(number: int, card: int = 1, **changes: Any) -> ModelEvent:  # noqa: ANN401
+def model_event(number: int, card: int = 1, **changes: Any) -> ModelEvent:  # noqa: ANN401 - fields of the shape
     one = ModelEvent(
         f"01940000-0000-7000-8000-{number:012d}", 300 + number, f"card{card}", "accept", "approved", "dana",
         "holds on \u201clater\u201d rows", "high", {"role": "model_approver"},
