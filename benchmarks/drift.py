@@ -17,7 +17,7 @@ from opportune.adapters.sklearn.train import SklearnTrainer
 from opportune.core.drift import DriftPolicy, Report, Watched, look_at_answers, look_at_inputs, watched
 from opportune.core.models import Example, Scorecard
 from opportune.core.playbook import ModelSpec
-from opportune.flows.learn import train
+from opportune.flows.learning.learn import train
 from opportune.testing.world.effects import NAMES, OFFERS
 
 TRAINING_ROWS = 9_000

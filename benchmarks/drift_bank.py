@@ -31,7 +31,7 @@ from opportune.core.drift import (
 )
 from opportune.core.models import CompiledModel, Example, Scorecard, TrainingSet, compile_scorecard
 from opportune.core.playbook import ModelSpec
-from opportune.flows.learn import train
+from opportune.flows.learning.learn import train
 
 SHARED = Path(os.environ.get("OPPORTUNE_SHARED", Path(__file__).parents[2] / "shared"))
 FILE = SHARED / "data/bank_marketing/bank-additional-full.csv.gz"

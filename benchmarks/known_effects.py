@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from benchmarks.peers.environment import NoPeers, python_of
 from opportune.core.models import LearnError, TrainingSet, compile_scorecard
 from opportune.core.playbook import ModelSpec
-from opportune.flows.learn import train
+from opportune.flows.learning.learn import train
 from opportune.testing.world.effects import NAMES, OFFERS, TYPES, KnownEffects, Settings
 from opportune.wiring import trainer_of
 

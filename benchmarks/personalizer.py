@@ -28,7 +28,7 @@ from opportune.adapters.playbook import load
 from opportune.core.bandits.joined import Joined, Rewarded
 from opportune.core.bandits.ranking import RankableAction, RankRequest, Setting, check_rank, rank
 from opportune.doors.cli.apprentice import sentences
-from opportune.flows.apprentice import report_of
+from opportune.flows.learning.apprentice import report_of
 from opportune.wiring import open_region
 
 REQUIREMENTS = Path(__file__).parent / "peers" / "personalizer_requirements.txt"

@@ -13,8 +13,8 @@ from small import DAY_MS, card, consenting, kept, playbook, question, region_of,
 from opportune.core.beliefs import Adaptive, Cell
 from opportune.core.outcomes import OutcomePost
 from opportune.core.playbook import Playbook
-from opportune.flows.adapt import Beliefs
 from opportune.flows.erase import erase
+from opportune.flows.learning.adapt import Beliefs
 from opportune.flows.region import Region
 from opportune.testing.clock import FrozenClock
 
@@ -222,7 +222,7 @@ def test_a_recount_goes_on_while_outcomes_come_and_counts_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages of three decisions; between two of them outcomes arrive for decisions read already and not yet."""
-    monkeypatch.setattr("opportune.flows.adapt.PAGE", 3)
+    monkeypatch.setattr("opportune.flows.learning.adapt.PAGE", 3)
     off = adaptive_playbook(msgspec.structs.replace(ADAPTIVE, enabled=False), explore=False)
     with region_of(tmp_path, off) as region:
         names = [f"c{number}" for number in range(20)]

@@ -16,7 +16,7 @@ from opportune.core.decisions.records import DecisionRecord, decode_record
 from opportune.core.outcomes import OutcomePost
 from opportune.core.playbook import Arbitration, ModelSpec, Playbook
 from opportune.core.policies import Policy
-from opportune.flows.decided import CHANCE_MIN, Assignment, Decided, decided_assignments
+from opportune.flows.learning.decided import CHANCE_MIN, Assignment, Decided, decided_assignments
 from opportune.flows.region import Region
 
 SHARE = 0.25

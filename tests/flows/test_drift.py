@@ -13,8 +13,8 @@ from opportune.core.drift.cases import CaseError
 from opportune.core.models import LearnError, card_hash
 from opportune.core.models.disagreement import Disagreement, encode_disagreement
 from opportune.doors.cli.watching import retrained_of, watcher
-from opportune.flows import drift_cases
-from opportune.flows.drift_cases import Retrained, case_named, decide, follow, retrain
+from opportune.flows.learning import drift_cases
+from opportune.flows.learning.drift_cases import Retrained, case_named, decide, follow, retrain
 from opportune.flows.region import Region
 from opportune.ports import StoredDrift
 from opportune.testing.approving import approve_all

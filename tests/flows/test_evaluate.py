@@ -16,7 +16,7 @@ from opportune.core.offpolicy import LogError, SharedThenOwn
 from opportune.core.outcomes import OutcomePost
 from opportune.core.policies import Policy
 from opportune.core.signals import format_time
-from opportune.flows.evaluate import Evaluation, evaluate
+from opportune.flows.learning.evaluate import Evaluation, evaluate
 from opportune.flows.region import Region
 from opportune.testing.clock import FrozenClock
 

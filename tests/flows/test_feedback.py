@@ -15,7 +15,7 @@ from opportune.core.outcomes import OutcomePost
 from opportune.core.playbook import Playbook
 from opportune.core.policies import Policy
 from opportune.core.signals import Draft, format_time
-from opportune.flows.feedback import answers, people_of, proposals_of, reason_counts, settle, tried
+from opportune.flows.learning.feedback import answers, people_of, proposals_of, reason_counts, settle, tried
 from opportune.flows.region import Region
 
 

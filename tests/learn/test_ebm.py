@@ -23,7 +23,7 @@ from opportune.core.models import (
 )
 from opportune.core.models.binning import bins_of, feature_tables
 from opportune.core.playbook import ModelSpec
-from opportune.flows.learn import train
+from opportune.flows.learning.learn import train
 from opportune.testing.world.effects import NAMES, KnownEffects
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from benchmarks.known_effects import Found, figures, run
 from opportune.adapters.sklearn.train import SklearnTrainer
 from opportune.core.models import EVERY_OFFER, CompiledModel, Scorecard, compile_scorecard
 from opportune.core.playbook import ModelSpec
-from opportune.flows.learn import train
+from opportune.flows.learning.learn import train
 from opportune.testing.world.effects import NAMES, OFFERS, KnownEffects, Settings, Values
 
 pytestmark = pytest.mark.slow

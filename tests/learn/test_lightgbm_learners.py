@@ -28,7 +28,7 @@ from opportune.core.models import (
     encode_card,
 )
 from opportune.core.playbook import ModelSpec
-from opportune.flows.learn import train
+from opportune.flows.learning.learn import train
 
 pytestmark = pytest.mark.slow
 

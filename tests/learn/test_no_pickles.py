@@ -21,7 +21,7 @@ from small import ask, consenting, playbook, question, region_of, say
 from opportune.adapters.onnx import OnnxModel
 from opportune.core.models import ModelError, decode_card, encode_card
 from opportune.core.playbook import ModelSpec
-from opportune.flows.learn import train
+from opportune.flows.learning.learn import train
 from opportune.testing.world.effects import NAMES, KnownEffects
 from opportune.wiring import trainer_of
 

@@ -10,8 +10,8 @@ from test_training_set import DAY_MS, SPEC, START_MS, Log, views
 
 from opportune.core.models import EVERY_OFFER, Example, LearnError
 from opportune.core.playbook import ModelSpec
-from opportune.flows.decided import Assignment
-from opportune.flows.training_rows import training_set
+from opportune.flows.learning.decided import Assignment
+from opportune.flows.learning.training_rows import training_set
 
 
 def spec(target: str, **more: Any) -> ModelSpec:

@@ -11,7 +11,7 @@ from opportune.core.features import CompiledViews, FeatureSpec, FeatureView, com
 from opportune.core.models import LearnError, TrainingSet
 from opportune.core.playbook import ModelSpec
 from opportune.core.signals import Signal
-from opportune.flows.learn import Assignment, training_set
+from opportune.flows.learning.learn import Assignment, training_set
 from opportune.ports import StoredSignal
 
 DAY_MS = 86_400_000

@@ -11,7 +11,7 @@ from personalizer_room import Room
 
 from opportune.core.bandits.joined import Judged
 from opportune.core.playbook import Personalizer
-from opportune.flows.apprentice import LearnerReport, learner_report, worth_of
+from opportune.flows.learning.apprentice import LearnerReport, learner_report, worth_of
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import pytest
 from personalizer_room import KEY, NEWS, RANK, Room
 
 from opportune.core.playbook import Personalizer, Privacy
-from opportune.flows.personalize import RANKED, SOURCE
+from opportune.flows.learning.personalize import RANKED, SOURCE
 from opportune.flows.retain import retain
 from opportune.ports import StoreBroken, Transaction
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from opportune.core.bandits.ranking import Ranked
-from opportune.flows.personalize import logged
+from opportune.flows.learning.personalize import logged
 from opportune.wiring import open_region
 
 pytestmark = pytest.mark.slow

@@ -20,9 +20,9 @@ from opportune.core.ledger import commitment, entry
 from opportune.core.outcomes import CONTACT_STATE, OutcomeError, OutcomePost
 from opportune.core.releases import Release
 from opportune.core.signals import Signal, content_hash, parse_time_ms
-from opportune.flows.adapt import Beliefs
 from opportune.flows.identify import customer_named, lives_on, same_customer
 from opportune.flows.ingest import write_signal
+from opportune.flows.learning.adapt import Beliefs
 from opportune.flows.reserve import move_contact
 from opportune.ports import Clock, Records, StoredDecision, StoredOutcome, Transaction, Vault
 

@@ -37,7 +37,6 @@ from opportune.core.decisions.records import (
 from opportune.core.decisions.snapshot import NOTHING_READ, see
 from opportune.core.features import Outside
 from opportune.core.ledger import commitment, entry
-from opportune.flows.adapt import Beliefs
 from opportune.flows.admission import RANKS, Gate, lowered
 from opportune.flows.asking import Asking as Asking
 from opportune.flows.asking import Made as Made
@@ -45,6 +44,7 @@ from opportune.flows.asking import asked_of, resting_on_nothing, unknown_custome
 from opportune.flows.breakers import Breaker, Breakers
 from opportune.flows.guarded import Guarded, NotScored, Scoring, with_model
 from opportune.flows.identify import customer_by_email, customer_named, lives_on
+from opportune.flows.learning.adapt import Beliefs
 from opportune.flows.outside import OutsideReads, lost
 from opportune.flows.probes import LiveProbe as LiveProbe
 from opportune.flows.probes import RecordedProbe as RecordedProbe

@@ -20,26 +20,26 @@ from opportune.core.models import Scorecard
 from opportune.core.playbook import Playbook
 from opportune.core.releases import Release
 from opportune.flows.act import Act
-from opportune.flows.adapt import Beliefs
 from opportune.flows.admission import Gate
 from opportune.flows.answer import Answer
 from opportune.flows.approve import Registry
 from opportune.flows.backfill import Tell, finish, prepare, share_from_now
 from opportune.flows.breakers import Breakers
 from opportune.flows.decide import Decide
-from opportune.flows.drift import Drift
 from opportune.flows.govern import before_live, make_release, manifest_of, promote, release_for
 from opportune.flows.guarded import Scoring
 from opportune.flows.ingest import Ingest
+from opportune.flows.learning.adapt import Beliefs
+from opportune.flows.learning.drift import Drift
+from opportune.flows.learning.personalize import Personalize
+from opportune.flows.learning.validate import OnnxOf, Validate
 from opportune.flows.merges import Merging
 from opportune.flows.outgoing import Outgoing
 from opportune.flows.outside import OutsideReads
-from opportune.flows.personalize import Personalize
 from opportune.flows.refuse import Refusals
 from opportune.flows.replay import Replayed, replay
 from opportune.flows.same import SameKeys
 from opportune.flows.send import Send
-from opportune.flows.validate import OnnxOf, Validate
 from opportune.ports import Clock, Courier, FeatureReader, Ledger, Pulse, Records, Scanner, Shelf, ShelfError, Vault
 
 RELEASES_KEPT_MAX = 8

@@ -12,7 +12,7 @@ from opportune.core.releases import Release, beliefs_of
 from opportune.ports import Records
 
 COUNTED = "adaptive"
-"""The position that says which form is counted; see `flows.adapt`."""
+"""The position that says which form is counted; see `flows.learning.adapt`."""
 
 
 class Belief(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from opportune.doors.cli.output import Refusal, console, emit, progress, say
 from opportune.doors.cli.replaying import difference_tables, named_release
 
 if TYPE_CHECKING:
-    from opportune.flows.apprentice import LearnerReport, Worth
+    from opportune.flows.learning.apprentice import LearnerReport, Worth
     from opportune.flows.region import Region
 
 
@@ -40,7 +40,7 @@ def _learner(region: Region, last: int, as_json: bool) -> None:
     import msgspec
 
     from opportune.core.bandits.ranking import RankError
-    from opportune.flows.apprentice import learner_report
+    from opportune.flows.learning.apprentice import learner_report
 
     try:
         found = learner_report(region, last)
@@ -52,7 +52,7 @@ def _learner(region: Region, last: int, as_json: bool) -> None:
 def _release(region: Region, release: str, last: int, as_json: bool) -> None:
     import msgspec
 
-    from opportune.flows.apprentice import release_report
+    from opportune.flows.learning.apprentice import release_report
 
     total = min(last, region.records.counts().get("decisions", last))
     with progress("running beside", total, quiet=as_json) as advance:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opportune.core.drift import Report
     from opportune.core.drift.cases import DriftCase
     from opportune.core.playbook import Playbook as Book
-    from opportune.flows.drift_cases import Retrained
+    from opportune.flows.learning.drift_cases import Retrained
     from opportune.flows.region import Region
     from opportune.views.drift import Finding
 
@@ -42,8 +42,8 @@ def drift(
 ) -> None:
     """Hold what is live against its training snapshot: decisions, and what became of them, since the last check."""
     from opportune.core.models import card_hash
-    from opportune.flows.drift import Looked
-    from opportune.flows.drift_cases import follow
+    from opportune.flows.learning.drift import Looked
+    from opportune.flows.learning.drift_cases import follow
     from opportune.views.drift import case_line, report_line
     from opportune.views.drift_report import html_report
 
@@ -121,8 +121,8 @@ def retrain(
     as_json: AsJson = False,
 ) -> None:
     """Train for approved cases; the artefacts wait in the registry for `opportune approve`."""
-    from opportune.flows.drift_cases import approved_cases, case_named
-    from opportune.flows.drift_cases import retrain as again
+    from opportune.flows.learning.drift_cases import approved_cases, case_named
+    from opportune.flows.learning.drift_cases import retrain as again
     from opportune.views.drift import case_line
 
     workbench = bench(ctx)
@@ -141,8 +141,8 @@ def retrain(
 def _train(workbench: Any, region: Region, loaded: Book, model: str) -> Retrained:  # noqa: ANN401 - a Workbench
     from opportune.core.models import LearnError
     from opportune.core.releases import compile_release, encode_manifest
-    from opportune.flows.drift_cases import ACTOR, Retrained
-    from opportune.flows.learn import learn
+    from opportune.flows.learning.drift_cases import ACTOR, Retrained
+    from opportune.flows.learning.learn import learn
 
     spec = next((one for one in loaded.models if one.model == model), None)
     if spec is None:
@@ -161,7 +161,7 @@ def _decide(
     ctx: typer.Context, case: str, yes: bool, by: str, reason: str, playbook: Path, in_region: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from opportune.flows.drift_cases import decide
+    from opportune.flows.learning.drift_cases import decide
     from opportune.views.drift import case_line
 
     workbench = bench(ctx)

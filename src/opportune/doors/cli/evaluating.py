@@ -14,7 +14,7 @@ from opportune.doors.cli.replaying import named_release
 
 if TYPE_CHECKING:
     from opportune.core.offpolicy import Estimate, Judgement
-    from opportune.flows.evaluate import Evaluation
+    from opportune.flows.learning.evaluate import Evaluation
 
 MIX_MAX = 12
 DAY_MS = 86_400_000
@@ -51,8 +51,8 @@ def evaluate(
         return
     from opportune.core.durations import parse_duration_ms
     from opportune.core.offpolicy import SharedThenOwn
-    from opportune.flows.evaluate import Reward
-    from opportune.flows.evaluate import evaluate as judged
+    from opportune.flows.learning.evaluate import Reward
+    from opportune.flows.learning.evaluate import evaluate as judged
 
     known = get_args(Reward)
     if reward not in known:
@@ -81,7 +81,7 @@ def evaluate(
 
 def _imported(ctx: typer.Context, path: Path, as_json: bool) -> None:
     from opportune.core.offpolicy import SharedThenOwn
-    from opportune.flows.evaluate_file import evaluate_file
+    from opportune.flows.learning.evaluate_file import evaluate_file
 
     if not path.is_file():
         raise Refusal(f"`{path}` is no file")

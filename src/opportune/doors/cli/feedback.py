@@ -18,7 +18,7 @@ def reasons(
     ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False
 ) -> None:
     """List the reasons people may give, and how often each was given."""
-    from opportune.flows.feedback import reason_counts
+    from opportune.flows.learning.feedback import reason_counts
 
     workbench = bench(ctx)
     with workbench.reading(workbench.place(playbook, in_region)) as region:
@@ -36,7 +36,7 @@ def people(
     ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False
 ) -> None:
     """Say how each person's answers compare with what happened, with intervals."""
-    from opportune.flows.feedback import people_of
+    from opportune.flows.learning.feedback import people_of
 
     workbench = bench(ctx)
     with workbench.reading(workbench.place(playbook, in_region)) as region:
@@ -55,7 +55,7 @@ def proposals(
     ctx: typer.Context, playbook: Playbook = HERE, in_region: InRegion = None, as_json: AsJson = False
 ) -> None:
     """List the rules that people's answers speak for; nothing follows until a person accepts one."""
-    from opportune.flows.feedback import proposals_of
+    from opportune.flows.learning.feedback import proposals_of
 
     workbench = bench(ctx)
     with workbench.reading(workbench.place(playbook, in_region)) as region:
@@ -85,7 +85,7 @@ def accept(
 ) -> None:
     """Write a proposed rule into the playbook, after it compiled and was tried on recorded decisions."""
     from opportune.doors.cli.live import actor
-    from opportune.flows.feedback import proposal_named, settle, tried
+    from opportune.flows.learning.feedback import proposal_named, settle, tried
 
     workbench = bench(ctx)
     loaded = workbench.load(playbook)
@@ -111,7 +111,7 @@ def refuse(
 ) -> None:  # fmt: skip
     """Refuse a proposed rule; it stays in the list as refused."""
     from opportune.doors.cli.live import actor
-    from opportune.flows.feedback import settle
+    from opportune.flows.learning.feedback import settle
 
     workbench = bench(ctx)
     with workbench.writing(workbench.place(playbook, in_region)) as region:

@@ -28,7 +28,7 @@ def train(
     from opportune.core.models import LearnError, describe, model_card, plots_of
     from opportune.core.releases import compile_release, encode_manifest
     from opportune.doors.cli.live import actor
-    from opportune.flows.learn import learn
+    from opportune.flows.learning.learn import learn
 
     workbench = bench(ctx)
     loaded = workbench.load(playbook)

@@ -116,7 +116,7 @@ def _judged(
     """A LightGBM text as a scorecard: calibrated on the region's own history, and held against its latest rows."""
     from opportune.core.registry import BoosterTrainer
     from opportune.core.releases import compile_release, encode_manifest
-    from opportune.flows.learn import learn
+    from opportune.flows.learning.learn import learn
 
     spec = next((one for one in loaded.models if one.model == model), None)
     if spec is None:

@@ -13,7 +13,7 @@ import msgspec
 
 from opportune.core.models import LearnError
 from opportune.doors.cli.background import Background, Rest, Stopped
-from opportune.flows.drift_cases import ACTOR, Retrained, approved_cases, follow, retrain
+from opportune.flows.learning.drift_cases import ACTOR, Retrained, approved_cases, follow, retrain
 from opportune.flows.region import Region
 
 LOOK_EVERY_S = 30.0

@@ -13,7 +13,7 @@ from opportune.core.drift.cases import CaseError
 from opportune.doors.console.desk import AnyPage, Desk, as_json, redirect
 from opportune.doors.console.people import known_person, person_of
 from opportune.doors.console.security import AnyRequest
-from opportune.flows.drift_cases import decide, waiting_cases
+from opportune.flows.learning.drift_cases import decide, waiting_cases
 from opportune.flows.region import NotReady, Region
 from opportune.views.drift import case_line, heat_map, report_line, segments_of
 

@@ -8,7 +8,7 @@ from litestar import Request, Response, get
 
 from opportune.doors.console.desk import AnyPage, Desk, as_json
 from opportune.doors.console.security import AnyRequest
-from opportune.flows.feedback import people_of, proposals_of, reason_counts
+from opportune.flows.learning.feedback import people_of, proposals_of, reason_counts
 from opportune.flows.region import Region
 
 VERDICTS = ("reject", "change", "decline")

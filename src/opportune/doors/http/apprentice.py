@@ -10,7 +10,7 @@ from litestar.params import QueryParameter
 from opportune.core.bandits.ranking import RankError
 from opportune.doors.http.api import Here, Text
 from opportune.doors.http.problems import HttpProblem
-from opportune.flows.apprentice import LearnerReport, ReleaseReport, learner_report, release_report
+from opportune.flows.learning.apprentice import LearnerReport, ReleaseReport, learner_report, release_report
 
 Calls = Annotated[int, QueryParameter(ge=1, le=100_000)]
 Decisions = Annotated[int, QueryParameter(ge=1, le=10_000)]

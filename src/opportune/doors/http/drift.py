@@ -12,7 +12,7 @@ from opportune.core.drift.cases import REASON_MAX, CaseError, DriftCase
 from opportune.doors.http.api import Here, Text
 from opportune.doors.http.keys import caller_of
 from opportune.doors.http.problems import HttpProblem
-from opportune.flows.drift_cases import case_named, decide, follow
+from opportune.flows.learning.drift_cases import case_named, decide, follow
 from opportune.flows.region import Region
 from opportune.views.drift import CaseLine, HeatMap, ReportLine, case_line, heat_map, report_line
 

@@ -11,7 +11,7 @@ from opportune.core.durations import parse_duration_ms
 from opportune.core.offpolicy import LogError, SharedThenOwn
 from opportune.doors.http.api import Here, Maybe, Text
 from opportune.doors.http.problems import HttpProblem, of_field
-from opportune.flows.evaluate import Evaluation, Reward, evaluate
+from opportune.flows.learning.evaluate import Evaluation, Reward, evaluate
 
 Many = Annotated[int, QueryParameter(ge=1, le=20_000)]
 Earned = Annotated[Reward, QueryParameter()]

@@ -13,7 +13,7 @@ from opportune.doors.http.api import Here, Text
 from opportune.doors.http.keys import caller_of
 from opportune.doors.http.problems import FieldProblem, HttpProblem, of_field
 from opportune.flows.answer import FeedbackReceipt, reviewers_of
-from opportune.flows.feedback import Proposed, people_of, proposals_of, reason_counts
+from opportune.flows.learning.feedback import Proposed, people_of, proposals_of, reason_counts
 
 AnyRequest = Request[Any, Any, Any]
 STATUS: dict[str, int] = {"unknown_review": 404, "answered": 409, "not_a_reviewer": 403}

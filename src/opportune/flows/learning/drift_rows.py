@@ -13,8 +13,8 @@ from opportune.core.drift import AnsweredRows, SeenRows
 from opportune.core.durations import parse_duration_ms
 from opportune.core.models import EVERY_OFFER, Scorecard
 from opportune.core.playbook import ModelSpec
-from opportune.flows.decided import Assignment, assignments_among
-from opportune.flows.training_rows import Event, Key, first_event, labels_of, whom_of
+from opportune.flows.learning.decided import Assignment, assignments_among
+from opportune.flows.learning.training_rows import Event, Key, first_event, labels_of, whom_of
 from opportune.ports import Records, StoredDecision
 
 AT_ONCE = 500

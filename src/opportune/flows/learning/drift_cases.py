@@ -22,8 +22,8 @@ from opportune.core.models import LearnError, ModelError, Scorecard, card_hash
 from opportune.core.playbook import Role
 from opportune.core.registry import RegistryError
 from opportune.core.releases import ReleaseError, decode_manifest
-from opportune.flows.drift import Drift, stored_case
 from opportune.flows.govern import GovernError
+from opportune.flows.learning.drift import Drift, stored_case
 from opportune.flows.region import Region
 from opportune.ports import ShelfError, Transaction
 

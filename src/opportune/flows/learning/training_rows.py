@@ -19,8 +19,8 @@ from opportune.core.features import CompiledViews
 from opportune.core.models import EVERY_OFFER, Example, LearnError, TrainingSet
 from opportune.core.playbook import ModelSpec
 from opportune.core.signals import Signal
-from opportune.flows.decided import Assignment, beside_of
 from opportune.flows.ingest import fold
+from opportune.flows.learning.decided import Assignment, beside_of
 from opportune.ports import StoredSignal
 
 LABELS: Mapping[str, tuple[str, ...]] = {

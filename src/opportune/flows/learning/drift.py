@@ -39,7 +39,7 @@ from opportune.core.models import Scorecard, card_hash
 from opportune.core.models.disagreement import decode_disagreement
 from opportune.core.playbook import ModelSpec
 from opportune.core.releases import Release, decode_manifest
-from opportune.flows.drift_rows import (
+from opportune.flows.learning.drift_rows import (
     SETTLED_MS,
     Place,
     answers_after,
@@ -49,7 +49,7 @@ from opportune.flows.drift_rows import (
     seen_rows,
     sees,
 )
-from opportune.flows.training_rows import labels_of
+from opportune.flows.learning.training_rows import labels_of
 from opportune.ports import Clock, Records, StoredDrift, Transaction, Vault
 
 CASES_MAX = 10_000

@@ -47,9 +47,9 @@ from opportune.core.models import (
 )
 from opportune.core.playbook import ModelSpec
 from opportune.core.releases import Release
-from opportune.flows.decided import PRESENTED, Assignment, Decided, decided_assignments
 from opportune.flows.ingest import newest
-from opportune.flows.training_rows import training_set
+from opportune.flows.learning.decided import PRESENTED, Assignment, Decided, decided_assignments
+from opportune.flows.learning.training_rows import training_set
 from opportune.ports import Records
 
 __all__ = [
